@@ -1,0 +1,284 @@
+"""The bi-level loop of BAIT (method sections 1 and 3).
+
+Inner level: the surrogate learns pictures with the noise of their TRUE class, under their true
+label. Outer level: on a surrogate that has looked one such step ahead, the noise of an INCORRECT
+class is moved until any picture that carries it is taken for that class: noise beats picture.
+
+Tensors in, tensors out: no file, path or screen here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from protect.bait.patterns import ClassPatterns
+from protect.bait.targets import POLICIES, stage_at
+from protect.budget import publish
+from protect.config import Effort, Targets
+from protect.data.augment import random_crop_flip
+from protect.errors import MachineError
+from protect.system.device import generator
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+GRADIENT_CLIP = 5.0
+"""Of the surrogate's real step, as in the authors' code (method section 3)."""
+
+
+class Pictures(Protocol):
+    """The training pictures, on the grid on which noise is added to them."""
+
+    labels: Tensor
+    """(N,), int64, the true classes."""
+    grey: Tensor
+    """(N,), bool, which pictures are grey."""
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return the pictures at `index` (B,): (B, 3, H, W), uint8, on the CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did.
+
+    Attributes:
+        index: From 0.
+        stage: Index of the curriculum's stage.
+        inner_loss: Of the surrogate's real step, on pictures with their own noise.
+        outer_loss: Mean over the outer steps.
+        binding: Share of pictures in the outer steps that were taken for their target.
+    """
+
+    index: int
+    stage: int
+    inner_loss: float
+    outer_loss: float
+    binding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some pictures as the loop sees them, on the compute device.
+
+    Attributes:
+        x: (B, 3, H, W), float32, whole values in [0, 255].
+        y: (B,), int64, the true classes.
+        grey: (B,), bool.
+    """
+
+    x: Tensor
+    y: Tensor
+    grey: Tensor
+
+
+class Engine:
+    """Alternates inner and outer steps; `advance` does one round.
+
+    Every draw derives from (seed, round), so a restored engine goes on exactly as if it had never
+    stopped.
+
+    Args:
+        surrogate: Takes (B, 3, H, W) in [0, 1] to logits (B, K); its weights are changed.
+        patterns: The noise; its weights are what is wanted.
+        pictures: The training pictures.
+        effort: Counts and rates.
+        targets: Policy that picks incorrect classes.
+        seed: Of every draw.
+        device: Where `surrogate` and `patterns` are.
+    """
+
+    def __init__(
+        self,
+        surrogate: nn.Module,
+        patterns: ClassPatterns,
+        pictures: Pictures,
+        *,
+        effort: Effort,
+        targets: Targets,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.surrogate = surrogate.train()
+        self.patterns = patterns
+        self.pictures = pictures
+        self.effort = effort
+        self.policy = targets
+        self.seed = seed
+        self.device = device
+        self.round = 0
+        self.binding: list[float] = []
+        classes = patterns.weight.shape[0]
+        self.target_counts = torch.zeros(
+            len(POLICIES[targets]), classes, classes, dtype=torch.int64, device=device
+        )
+        self.inner_optimiser = torch.optim.SGD(
+            surrogate.parameters(),
+            lr=effort.inner_lr,
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
+        )
+        self.outer_optimiser = torch.optim.Adam(patterns.parameters(), lr=effort.outer_lr)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every round has been done."""
+        return self.round >= self.effort.rounds
+
+    def advance(self) -> Round:
+        """Do one round: look ahead, bind the noise to incorrect targets, take the real step.
+
+        Raises:
+            MachineError: If a loss or the noise is no longer finite.
+        """
+        draws = generator(self.seed, "round", self.round)
+        stage = stage_at(self.policy, self.round, self.effort.rounds)
+        inner = self._draw(draws)
+
+        ahead = self.look_ahead(inner, draws)
+        outer_losses, hits = [], []
+        for _ in range(self.effort.outer_steps):
+            loss, hit = self.bind(ahead, self._draw(draws), stage, draws)
+            outer_losses.append(loss)
+            hits.append(hit)
+        inner_loss = self.learn(inner, draws)
+
+        done = Round(
+            index=self.round,
+            stage=stage,
+            inner_loss=inner_loss.item(),
+            outer_loss=torch.stack(outer_losses).mean().item(),
+            binding=torch.stack(hits).mean().item(),
+        )
+        self._require_finite(done)
+        self.binding.append(done.binding)
+        self.round += 1
+        return done
+
+    def look_ahead(self, batch: Batch, draws: torch.Generator) -> dict[str, Tensor]:
+        """Return the surrogate's parameters and buffers after one plain SGD step.
+
+        The step is on (x + noise of the true class, true class). The result is detached: the
+        authors' code passes no gradient through it either (method section 3).
+        """
+        parameters = dict(self.surrogate.named_parameters())
+        buffers = {name: buffer.clone() for name, buffer in self.surrogate.named_buffers()}
+        loss = self.inner_loss({**parameters, **buffers}, batch, draws)
+        slopes = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        rate = self.effort.inner_lr
+        stepped = {
+            name: (value if slope is None else value - rate * slope).detach()
+            for (name, value), slope in zip(parameters.items(), slopes, strict=True)
+        }
+        return {**stepped, **buffers}
+
+    def bind(
+        self, ahead: Mapping[str, Tensor], batch: Batch, stage: int, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Move the noise of incorrect classes so that pictures that carry it are taken for them.
+
+        Returns:
+            The loss, and the share of pictures taken for their target; scalars, detached.
+        """
+        targets = self.choose_targets(ahead, batch, stage, draws)
+        loss, logits = self.outer_loss(ahead, batch, targets, draws)
+        self.outer_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.outer_optimiser.step()
+        pairs = torch.stack([batch.y, targets])
+        self.target_counts[stage].index_put_(
+            (pairs[0], pairs[1]), torch.ones_like(batch.y), accumulate=True
+        )
+        return loss.detach(), (logits.argmax(dim=1) == targets).float().mean()
+
+    def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
+        """Take the surrogate's real step on (x + noise of the true class, true class)."""
+        loss = self.inner_loss(None, batch, draws)
+        self.inner_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.surrogate.parameters(), GRADIENT_CLIP)
+        self.inner_optimiser.step()
+        return loss.detach()
+
+    def choose_targets(
+        self, ahead: Mapping[str, Tensor], batch: Batch, stage: int, draws: torch.Generator
+    ) -> Tensor:
+        """Pick an incorrect class for each picture: (B,), int64, never the true one.
+
+        Rules that rank classes read the looked-ahead surrogate on the CLEAN picture.
+        """
+        rule = POLICIES[self.policy][stage]
+        classes = self.patterns.weight.shape[0]
+        if rule.reads_logits:
+            with torch.no_grad():
+                logits = self._logits(ahead, batch.x, draws)
+        else:
+            logits = batch.x.new_zeros(len(batch.y), classes)
+        return rule.rule(logits, batch.y, draws)
+
+    def inner_loss(
+        self, weights: Mapping[str, Tensor] | None, batch: Batch, draws: torch.Generator
+    ) -> Tensor:
+        """Cross-entropy of pictures with the noise of their true class, to their true class."""
+        with torch.no_grad():
+            published = self._with_noise_of(batch.y, batch)
+        return F.cross_entropy(self._logits(weights, published, draws), batch.y)
+
+    def outer_loss(
+        self,
+        weights: Mapping[str, Tensor] | None,
+        batch: Batch,
+        targets: Tensor,
+        draws: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of pictures with the noise of their target class, to their target class.
+
+        Returns:
+            The loss, a scalar, and the logits (B, K).
+        """
+        published = self._with_noise_of(targets, batch)
+        logits = self._logits(weights, published, draws)
+        return F.cross_entropy(logits, targets), logits
+
+    def _with_noise_of(self, classes: Tensor, batch: Batch) -> Tensor:
+        height, width = batch.x.shape[-2:]
+        return publish(batch.x, self.patterns(classes, batch.grey, height, width))
+
+    def _logits(
+        self, weights: Mapping[str, Tensor] | None, pixels: Tensor, draws: torch.Generator
+    ) -> Tensor:
+        """Show pixels in [0, 255] to the surrogate as a stranger's training would."""
+        view = random_crop_flip(pixels, draws) / 255
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
+        ):
+            if weights is None:
+                logits = self.surrogate(view)
+            else:
+                logits = functional_call(self.surrogate, dict(weights), (view,))
+        out: Tensor = logits.float()
+        return out
+
+    def _draw(self, draws: torch.Generator) -> Batch:
+        index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)
+        return Batch(
+            x=self.pictures.batch(index).to(self.device, non_blocking=True).float(),
+            y=self.pictures.labels[index].to(self.device),
+            grey=self.pictures.grey[index].to(self.device),
+        )
+
+    def _require_finite(self, done: Round) -> None:
+        figures = torch.tensor([done.inner_loss, done.outer_loss])
+        if not (figures.isfinite().all() and self.patterns.weight.isfinite().all()):
+            raise MachineError(
+                f"the optimisation left the finite numbers in round {done.index} "
+                f"(inner loss {done.inner_loss}, outer loss {done.outer_loss})",
+                "try another --surrogate, another --seed, or --device cpu",
+            )

@@ -1,0 +1,62 @@
+"""The noise as something to optimise: one pattern per class, bounded by construction."""
+
+import torch
+from torch import Tensor, nn
+
+from protect.budget import resize_noise, to_grey
+
+INITIAL_SPREAD = 0.1
+"""Half-width of the uniform start in tanh space: a tenth of the budget, to break symmetry."""
+
+
+class ClassPatterns(nn.Module):
+    """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
+
+    The published artefact of BAIT is one pattern per class (method section 3); here it is
+    optimised directly.
+
+    Args:
+        classes: K, at least 2.
+        channels: 1 where every picture is grey, else 3.
+        height: Rows of a pattern.
+        width: Columns of a pattern.
+        levels: The budget in whole 8-bit levels.
+        generator: Draws the start.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: int,
+        height: int,
+        width: int,
+        levels: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        start = torch.rand(classes, channels, height, width, generator=generator) * 2 - 1
+        self.weight = nn.Parameter(start * INITIAL_SPREAD)
+        self.levels = levels
+
+    def table(self) -> Tensor:
+        """Return all patterns: (K, C, h, w), float32, in levels, within the budget."""
+        return self.levels * torch.tanh(self.weight)
+
+    def forward(self, classes: Tensor, grey: Tensor, height: int, width: int) -> Tensor:
+        """Return the noise that each picture would be published with.
+
+        Args:
+            classes: (B,), whose pattern each picture gets.
+            grey: (B,), bool, which pictures are grey and must stay so.
+            height: Rows of the pictures.
+            width: Their columns.
+
+        Returns:
+            (B, 3, height, width), float32, in levels.
+        """
+        table = resize_noise(self.table(), height, width)
+        plain = to_grey(table).expand(-1, 3, -1, -1)
+        if bool(grey.all()):
+            return plain[classes]
+        chosen = table[classes]
+        return torch.where(grey[:, None, None, None], plain[classes], chosen)

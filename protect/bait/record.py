@@ -1,0 +1,57 @@
+"""What the manifest says of an optimisation: the targets, and a digest of the noise."""
+
+import hashlib
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from protect.bait.targets import POLICIES
+from protect.config import Targets
+from protect.manifest import FinalTarget, PatternDigest, TargetMapping
+
+
+def target_mapping(counts: Tensor, policy: Targets, classes: Sequence[str]) -> TargetMapping:
+    """Name the targets that were counted.
+
+    Args:
+        counts: (S, K, K), int64: stage, true class, target -> how many samples.
+        policy: The target policy, of S stages.
+        classes: K class names.
+    """
+    stages = tuple(stage.name for stage in POLICIES[policy])
+    table = {
+        stage: {
+            true: {target: n for target, n in zip(classes, row, strict=True) if n}
+            for true, row in zip(classes, rows, strict=True)
+        }
+        for stage, rows in zip(stages, counts.tolist(), strict=True)
+    }
+    return TargetMapping(
+        policy=policy.value,
+        stages=stages,
+        counts=table,
+        final={true: _most_frequent(row) for true, row in table[stages[-1]].items() if row},
+    )
+
+
+def pattern_digests(noise: Tensor, classes: Sequence[str]) -> dict[str, PatternDigest]:
+    """Fingerprint the noise of each class.
+
+    Args:
+        noise: (K, C, h, w), float32, in levels, on the CPU.
+        classes: K class names.
+    """
+    return {
+        name: PatternDigest(
+            sha256=hashlib.sha256(pattern.numpy().tobytes()).hexdigest(),
+            height=pattern.shape[-2],
+            width=pattern.shape[-1],
+            linf_levels=round(pattern.abs().max().item(), 4),
+        )
+        for name, pattern in zip(classes, noise, strict=True)
+    }
+
+
+def _most_frequent(row: dict[str, int]) -> FinalTarget:
+    target = max(row, key=lambda name: row[name])
+    return FinalTarget(target=target, share=round(row[target] / sum(row.values()), 4))

@@ -1,0 +1,202 @@
+"""`protect check`: is the folder what its manifest says, to the byte and to the level? In seconds.
+
+Also the first stage of `protect verify`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from protect.config import CheckConfig
+from protect.data.decode import decode
+from protect.data.discover import IMAGE_SUFFIXES, discover
+from protect.data.labels import read_labels
+from protect.errors import ImageRefused, InputError, ProtectError
+from protect.events import Listener, StageAdvanced, ignore, stage
+from protect.manifest import MANIFEST_NAME, CheckReport, ImageRecord, Manifest, Problem, ProblemKind
+from protect.output.folder import StateFolder
+from protect.output.quality import measure
+from protect.system.device import thread_count
+from protect.system.files import is_within, sha256_of
+from protect.system.parallel import ordered_map
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    problems: tuple[Problem, ...]
+    levels: int | None
+
+
+def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckReport:
+    """Compare a protected folder with its manifest, and with the originals where they are at hand.
+
+    Args:
+        config: Settings.
+        listener: Told what happens.
+
+    Returns:
+        Everything found; `ok` if nothing was.
+
+    Raises:
+        InputError: If there is no manifest, or the named originals do not exist.
+    """
+    manifest = Manifest.read(config.protected)
+    source = find_source(config.protected, config.source)
+    threads = thread_count(config.workers)
+
+    def examine(record: ImageRecord) -> _Finding:
+        return _examine(record, config.protected, source, manifest.eps.levels)
+
+    with stage("Checking images", len(manifest.images), listener):
+        findings = []
+        for finding in ordered_map(examine, manifest.images, threads):
+            listener(StageAdvanced())
+            findings.append(finding)
+    problems = [problem for finding in findings for problem in finding.problems]
+    problems += _extra_files(config.protected, manifest)
+    problems += _wrong_labels(config.protected, manifest)
+    notes = []
+    if source is None:
+        notes.append("the originals are not at hand, so the budget was not measured again")
+    else:
+        problems += _original_labels(config.protected, source, manifest)
+    levels = [finding.levels for finding in findings if finding.levels is not None]
+    return CheckReport(
+        ok=not problems,
+        n_images=len(manifest.images),
+        budget_levels=manifest.eps.levels,
+        measured_levels=max(levels, default=None),
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def find_source(protected: Path, given: Path | None) -> Path | None:
+    """Return the folder of the originals: the given one, else the recorded one if it still exists.
+
+    Raises:
+        InputError: If the given one is not a folder.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise InputError(
+                f"the originals {given} are not a folder", "name the source of the run"
+            )
+        return given
+    recorded = StateFolder.of(protected).read_run()
+    path = Path(str(recorded["source"])) if recorded and "source" in recorded else None
+    return path if path is not None and path.is_dir() else None
+
+
+def _examine(record: ImageRecord, protected: Path, source: Path | None, levels: int) -> _Finding:
+    """Look at one published picture: its bytes, its size, its distance to the original."""
+    path = protected / record.output
+    if not is_within(path, protected):
+        return _Finding((_problem(record, "missing", "its path leaves the folder"),), None)
+    if not path.is_file():
+        return _Finding((_problem(record, "missing", "the file is gone"),), None)
+    problems = []
+    if sha256_of(path) != record.output_sha256:
+        problems.append(_problem(record, "changed", "its bytes are not those that were written"))
+    try:
+        picture = decode(path)
+    except ImageRefused as refusal:
+        return _Finding((*problems, _problem(record, "unreadable", refusal.message)), None)
+    if (picture.width, picture.height) != (record.width, record.height):
+        size = f"it is {picture.width}x{picture.height}, not {record.width}x{record.height}"
+        return _Finding((*problems, _problem(record, "size", size)), None)
+    if source is None:
+        return _Finding(tuple(problems), None)
+
+    original_path = source / record.source
+    if not is_within(original_path, source) or not original_path.is_file():
+        gone = Problem(file=record.source, kind="original", message="the original is gone")
+        return _Finding((*problems, gone), None)
+    if sha256_of(original_path) != record.source_sha256:
+        other = "the original is not the file that was protected"
+        problems.append(Problem(file=record.source, kind="original", message=other))
+    try:
+        original = decode(original_path)
+    except ImageRefused as refusal:
+        bad = Problem(file=record.source, kind="original", message=refusal.message)
+        return _Finding((*problems, bad), None)
+    if original.pixels.shape != picture.pixels.shape:
+        shape = "its channels or size are not those of the original"
+        return _Finding((*problems, _problem(record, "size", shape)), None)
+    measured = measure(original.pixels, picture.pixels).linf_levels
+    if measured > levels:
+        over = f"a pixel differs from the original by {measured} levels; the budget is {levels}"
+        problems.append(_problem(record, "budget", over))
+    elif measured != record.linf_levels:
+        differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
+        problems.append(_problem(record, "budget", differs))
+    return _Finding(tuple(problems), measured)
+
+
+def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Find pictures that the manifest does not know: they are not protected."""
+    known = {image.output for image in manifest.images}
+    for path in sorted(protected.rglob("*")):
+        name = path.relative_to(protected).as_posix()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and name not in known:
+            yield Problem(
+                file=name, kind="extra", message="the manifest does not list it: not protected"
+            )
+
+
+def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Compare the labels that a stranger would read with those of the manifest."""
+    for image in manifest.images:
+        if image.label not in manifest.classes:
+            yield _problem(image, "label", f"its class {image.label!r} is not in the class list")
+    if manifest.labels.file is None:
+        for image in manifest.images:
+            folder = image.output.partition("/")[0]
+            if folder != image.label:
+                yield _problem(
+                    image, "label", f"it lies in {folder!r}, the manifest says {image.label!r}"
+                )
+        return
+    try:
+        rows = read_labels(protected / manifest.labels.file, manifest.labels.column or "label")
+    except ProtectError as error:
+        yield Problem(file=manifest.labels.file, kind="label", message=error.message)
+        return
+    read = {row.file_name: row.label for row in rows}
+    for image in manifest.images:
+        label = read.get(image.output)
+        if label != image.label:
+            yield _problem(
+                image,
+                "label",
+                f"{manifest.labels.file} says {label!r}, the manifest says {image.label!r}",
+            )
+
+
+def _original_labels(protected: Path, source: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Compare the labels of the manifest with those of the originals, as `run` read them."""
+    recorded = StateFolder.of(protected).read_run() or {}
+    labels = Path(recorded["labels"]) if recorded.get("labels") else None
+    if manifest.labels.kind == "csv" and (labels is None or not labels.is_file()):
+        return
+    try:
+        listing = discover(source, labels)
+    except ProtectError as error:
+        yield Problem(file=MANIFEST_NAME, kind="original", message=error.message)
+        return
+    truth = {sample.name: sample.label for sample in listing.samples}
+    for image in manifest.images:
+        label = truth.get(image.source)
+        if label is not None and label != image.label:
+            yield _problem(
+                image, "label", f"the original is {label!r}, the manifest says {image.label!r}"
+            )
+    listed = {image.source for image in manifest.images} | {
+        item.source for item in manifest.refused
+    }
+    for name in sorted(truth.keys() - listed):
+        yield Problem(file=name, kind="count", message="this original has no protected copy")
+
+
+def _problem(record: ImageRecord, kind: ProblemKind, message: str) -> Problem:
+    return Problem(file=record.output, kind=kind, message=message)

@@ -1,0 +1,272 @@
+"""Settings of the commands: parsed, validated and frozen before anything is computed.
+
+Owns the meaning of `--eps`. Must not import torch: `--help` and bad flags are answered in no time.
+"""
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
+
+from protect.errors import ConfigError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+LEVELS_PER_UNIT = 255
+DEFAULT_BACKBONE = "timm:tf_efficientnet_lite0"
+DEFAULT_OUTPUT = Path("protected")
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Pillow's own error limit, about 179 megapixels; more is likely a decompression bomb."""
+
+
+class Preset(StrEnum):
+    """How much work goes into the noise."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    STRONG = "strong"
+
+
+class Targets(StrEnum):
+    """Which incorrect class each sample is bound to (method: easy-to-hard curriculum)."""
+
+    CURRICULUM = "curriculum"
+    CYCLIC = "cyclic"
+    RANDOM = "random"
+    DISSIMILAR = "dissimilar"
+
+
+class OnError(StrEnum):
+    """What to do about pictures that cannot be protected."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class Existing(StrEnum):
+    """What to do about an output folder that is not empty."""
+
+    REFUSE = "refuse"
+    RESUME = "resume"
+    OVERWRITE = "overwrite"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Eps(_Frozen):
+    """An L-infinity budget: the largest change of any channel of any pixel.
+
+    Attributes:
+        text: As the user typed it, such as "8/255".
+        value: On the scale where a channel runs from 0 to 1.
+        levels: Whole 8-bit levels that fit in it, `floor(value * 255)`; at least 1.
+    """
+
+    text: str
+    value: float
+    levels: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a fraction ("8/255") or a decimal ("0.03").
+
+        Raises:
+            ConfigError: If it is not a number, not in (0, 1], or below one 8-bit level.
+        """
+        numerator, slash, denominator = text.partition("/")
+        try:
+            value = float(numerator) / (float(denominator) if slash else 1.0)
+        except (ValueError, ZeroDivisionError):
+            raise ConfigError(f"--eps {text!r} is not a number", "type it as 8/255") from None
+        if not math.isfinite(value) or value <= 0:
+            raise ConfigError(f"--eps {text!r} must be above 0", "type it as 8/255")
+        if value > 1:
+            raise ConfigError(
+                f"--eps {text!r} is above 1: a channel runs from 0 to 1",
+                f"did you mean --eps {text.strip()}/255?" if not slash else "type it as 8/255",
+            )
+        # The 1e-9 forgives a decimal such as 0.031372549 that stands for 8/255.
+        levels = math.floor(value * LEVELS_PER_UNIT + 1e-9)
+        if levels < 1:
+            raise ConfigError(
+                f"--eps {text!r} is less than one 8-bit level, so no pixel could change",
+                "use at least 1/255; 8/255 is usual",
+            )
+        return cls(text=text.strip(), value=value, levels=levels)
+
+
+def _as_eps(value: Any) -> Any:
+    return Eps.parse(str(value)) if isinstance(value, str | int | float) else value
+
+
+EpsSetting = Annotated[Eps, BeforeValidator(_as_eps)]
+
+
+class _Machine(_Frozen):
+    """Settings that say where to compute; none changes what is computed, up to rounding."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    workers: int | None = Field(None, ge=1, le=256)
+    offline: bool = False
+    weights: dict[str, Path] = Field(default_factory=dict)
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
+
+    @field_serializer("weights")
+    def _names_only(self, weights: dict[str, Path]) -> dict[str, str]:
+        """Keep absolute paths of this machine out of whatever is published."""
+        return {name: path.name for name, path in weights.items()}
+
+
+class Effort(_Frozen):
+    """Counts and rates of the bi-level loop (method section 3).
+
+    Attributes:
+        rounds: Rounds of the loop; the curriculum splits them into three stages.
+        outer_steps: Outer updates of the noise in each round.
+        batch_size: Images in each inner and outer step.
+        inner_lr: Rate of the surrogate's SGD step.
+        outer_lr: Rate of Adam on the noise.
+    """
+
+    rounds: int = Field(ge=1)
+    outer_steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    inner_lr: float = Field(gt=0)
+    outer_lr: float = Field(gt=0)
+
+
+EFFORTS: dict[Preset, Effort] = {
+    Preset.QUICK: Effort(rounds=30, outer_steps=6, batch_size=64, inner_lr=0.02, outer_lr=0.05),
+    Preset.STANDARD: Effort(
+        rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.05
+    ),
+    Preset.STRONG: Effort(rounds=120, outer_steps=16, batch_size=128, inner_lr=0.02, outer_lr=0.05),
+}
+
+
+class RunConfig(_Machine):
+    """Settings of `protect run`.
+
+    Attributes:
+        source: Folder of pictures.
+        output: Folder to write; its sibling `<output>.state` holds the private state.
+        labels: CSV of `file_name,label`; None for class folders or a metadata file in the source.
+        eps: Budget.
+        surrogate: Backbone the noise is optimised against.
+        preset: Effort, where `rounds`, `outer_steps` and `batch_size` do not say otherwise.
+        targets: Policy that picks the incorrect class of each sample.
+        size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
+        seed: Every random draw derives from it.
+        on_error: What to do about pictures that cannot be protected.
+        existing: What to do about an output folder that is not empty.
+        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        workers: Threads that decode and encode; None for one per core, at most 8.
+        offline: Never download weights.
+        weights: Weight file of a backbone, by the backbone's name.
+        max_pixels: Pictures of more pixels are refused as decompression bombs.
+    """
+
+    source: Path
+    output: Path = DEFAULT_OUTPUT
+    labels: Path | None = None
+    eps: EpsSetting = Eps.parse("8/255")
+    surrogate: str = DEFAULT_BACKBONE
+    preset: Preset = Preset.STANDARD
+    targets: Targets = Targets.CURRICULUM
+    rounds: int | None = Field(None, ge=1)
+    outer_steps: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=2)
+    size: int | None = Field(None, ge=32, le=1024)
+    seed: int = Field(0, ge=0, lt=2**31)
+    on_error: OnError = OnError.STOP
+    existing: Existing = Existing.REFUSE
+
+    @property
+    def effort(self) -> Effort:
+        """The preset's counts with this config's own on top."""
+        own = {
+            "rounds": self.rounds,
+            "outer_steps": self.outer_steps,
+            "batch_size": self.batch_size,
+        }
+        changed = {name: value for name, value in own.items() if value is not None}
+        return EFFORTS[self.preset].model_copy(update=changed)
+
+
+class VerifyConfig(_Machine):
+    """Settings of `protect verify`.
+
+    Attributes:
+        protected: Folder that `protect run` wrote.
+        backbones: Networks to fine-tune; each is a cell of the report.
+        clean: The originals; None for the folder that `protect run` recorded.
+        test: Clean held-out pictures in class folders; None splits the originals.
+        test_fraction: Share of the originals held out for testing where `test` is None.
+        epochs: Passes over the training pictures; None for the recipe's own.
+        batch_size: Pictures a step; None for the recipe's own.
+        lr: Peak learning rate of SGD; None for the recipe's own.
+        size: Side in pixels of the network's input; None for the size that `run` used, or the
+            network's own where it accepts one only.
+        max_retained: Largest share of the control's learning that still counts as protected.
+        seed: Of the split, the new heads, the batches and the augmentation.
+    """
+
+    protected: Path
+    backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
+    clean: Path | None = None
+    test: Path | None = None
+    test_fraction: float = Field(0.25, gt=0, lt=1)
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=2)
+    lr: float | None = Field(None, gt=0)
+    size: int | None = Field(None, ge=32, le=1024)
+    max_retained: float = Field(0.3, ge=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _has_backbones(self) -> Self:
+        if not self.backbones:
+            raise ValueError("at least one backbone is needed")
+        return self
+
+
+class CheckConfig(_Frozen):
+    """Settings of `protect check`.
+
+    Attributes:
+        protected: Folder that `protect run` wrote.
+        source: The originals; None for the folder that `protect run` recorded.
+        workers: Threads that decode and hash.
+    """
+
+    protected: Path
+    source: Path | None = None
+    workers: int | None = Field(None, ge=1, le=256)
+
+
+def build(kind: type[Config], **settings: Any) -> Config:
+    """Make a config of `kind`, reporting every impossible setting at once.
+
+    Raises:
+        ConfigError: One line per setting that is wrong.
+    """
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, item['loc'])) or kind.__name__}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigError("some settings are impossible", "see --help", lines) from None

@@ -1,0 +1,218 @@
+"""Pictures decoded once into an uncompressed file, so that memory stays flat for any number.
+
+Owns the working size: at which height and width the networks are shown the pictures.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from protect.data.decode import Picture, as_rgb, decode
+from protect.data.discover import Sample
+from protect.errors import ImageRefused, InputError
+from protect.events import Listener, StageAdvanced
+from protect.manifest import Refused
+from protect.system.parallel import ordered_map
+
+SMALLEST_SIZE = 64
+"""Pretrained networks learn poorly from inputs below this, so smaller pictures are enlarged."""
+LARGEST_SIZE_CPU = 96
+LARGEST_SIZE_ACCELERATOR = 224
+LARGEST_EXACT_GRID = 256
+"""Pictures that all have one size up to this are cached as they are."""
+PROBES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Height and width of the cached pictures.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        exact: Whether every picture has this size by itself; otherwise they are resized to it.
+    """
+
+    height: int
+    width: int
+    exact: bool
+
+
+class PixelCache:
+    """N pictures of one size on disk, as 8-bit RGB.
+
+    Args:
+        pixels: (N, H, W, 3), uint8, usually memory-mapped.
+        rows: (n,), which rows of `pixels` are used.
+        labels: (n,), int64, class indices.
+        grey: (n,), bool, which pictures are grey.
+    """
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], rows: NDArray[np.int64], labels: Tensor, grey: Tensor
+    ) -> None:
+        self.pixels = pixels
+        self.rows = rows
+        self.labels = labels
+        self.grey = grey
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.rows)
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return the pictures at `index` (B,): (B, 3, H, W), uint8, on the CPU."""
+        picked = self.pixels[self.rows[index.numpy()]]
+        return torch.from_numpy(picked).permute(0, 3, 1, 2)
+
+    def subset(self, index: NDArray[np.int64]) -> "PixelCache":
+        """Return a view of the pictures at `index` (m,)."""
+        chosen = torch.from_numpy(index)
+        return PixelCache(self.pixels, self.rows[index], self.labels[chosen], self.grey[chosen])
+
+
+def choose_size(sizes: Sequence[tuple[int, int]], accelerated: bool) -> int:
+    """Pick the working size: the median short side to a multiple of 32, within what is affordable.
+
+    Args:
+        sizes: (height, width) of some pictures, at least one.
+        accelerated: Whether a GPU computes; it affords larger inputs.
+    """
+    median = sorted(min(size) for size in sizes)[len(sizes) // 2]
+    largest = LARGEST_SIZE_ACCELERATOR if accelerated else LARGEST_SIZE_CPU
+    return min(max(32 * round(median / 32), SMALLEST_SIZE), largest)
+
+
+def probe_sizes(samples: Sequence[Sample], max_pixels: int) -> list[tuple[int, int]]:
+    """Return the (height, width) of up to 64 pictures spread over the samples.
+
+    Pictures that cannot be read are passed over; empty only if none of the probed can be.
+    """
+    step = max(1, math.ceil(len(samples) / PROBES))
+    sizes = []
+    for sample in samples[::step]:
+        try:
+            picture = decode(sample.path, max_pixels)
+        except ImageRefused:
+            continue
+        sizes.append((picture.height, picture.width))
+    return sizes
+
+
+def choose_grid(sizes: Sequence[tuple[int, int]], size: int) -> Grid:
+    """Cache pictures as they are where they seem to share one modest size, else as squares."""
+    height, width = sizes[0]
+    uniform = set(sizes) == {(height, width)}
+    if uniform and max(height, width) <= LARGEST_EXACT_GRID:
+        return Grid(height, width, exact=True)
+    return Grid(size, size, exact=False)
+
+
+class MixedSizes(Exception):  # noqa: N818 - a finding, not an error
+    """A picture does not have the exact grid's size."""
+
+
+def build_cache(
+    samples: Sequence[Sample],
+    class_index: dict[str, int],
+    grid: Grid,
+    path: Path,
+    *,
+    threads: int,
+    max_pixels: int,
+    listener: Listener,
+) -> tuple[PixelCache, tuple[Refused, ...]]:
+    """Decode every picture into the file at `path`.
+
+    Args:
+        samples: The pictures, at least one.
+        class_index: Class name -> index.
+        grid: Size of the cached pictures.
+        path: File to write; it is as large as N * H * W * 3 bytes.
+        threads: Decoding threads.
+        max_pixels: Larger pictures are refused.
+        listener: Told of each picture.
+
+    Returns:
+        The readable pictures in order, and those that cannot be protected, each with its reason.
+
+    Raises:
+        MixedSizes: If the grid is exact and a picture has another size.
+    """
+    pixels = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(len(samples), grid.height, grid.width, 3)
+    )
+    refused, rows, grey = [], [], []
+    for row, picture in enumerate(_pictures(samples, max_pixels, threads)):
+        listener(StageAdvanced())
+        if isinstance(picture, ImageRefused):
+            reason = f"{picture.message}; {picture.hint}" if picture.hint else picture.message
+            refused.append(Refused(source=samples[row].name, reason=reason))
+            continue
+        if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
+            raise MixedSizes
+        pixels[row] = _fit(as_rgb(picture.pixels), grid)
+        rows.append(row)
+        grey.append(picture.is_grey)
+    labels = torch.tensor([class_index[samples[row].label] for row in rows], dtype=torch.int64)
+    cache = PixelCache(pixels, np.array(rows, dtype=np.int64), labels, torch.tensor(grey))
+    return cache, tuple(refused)
+
+
+def load_square(
+    samples: Sequence[Sample],
+    class_index: dict[str, int],
+    size: int,
+    path: Path,
+    *,
+    threads: int,
+    max_pixels: int,
+    listener: Listener,
+) -> PixelCache:
+    """Decode pictures that must all be readable into squares, as a stranger's loader does.
+
+    Raises:
+        InputError: If any cannot be read, naming each.
+    """
+    cache, refused = build_cache(
+        samples,
+        class_index,
+        Grid(size, size, exact=False),
+        path,
+        threads=threads,
+        max_pixels=max_pixels,
+        listener=listener,
+    )
+    if refused:
+        raise InputError(
+            f"{len(refused)} pictures cannot be read",
+            "remove or repair them",
+            [f"{item.source}: {item.reason}" for item in refused],
+        )
+    return cache
+
+
+def _pictures(
+    samples: Sequence[Sample], max_pixels: int, threads: int
+) -> Iterator[Picture | ImageRefused]:
+    def read(sample: Sample) -> Picture | ImageRefused:
+        try:
+            return decode(sample.path, max_pixels)
+        except ImageRefused as refusal:
+            return refusal
+
+    return ordered_map(read, samples, threads)
+
+
+def _fit(pixels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    if pixels.shape[:2] == (grid.height, grid.width):
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((grid.width, grid.height), Image.Resampling.BILINEAR))

@@ -1,0 +1,111 @@
+"""The reading stage of a run: pick the working size, decode every picture once, list what fails."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from protect.data.cache import (
+    Grid,
+    MixedSizes,
+    PixelCache,
+    build_cache,
+    choose_grid,
+    choose_size,
+    probe_sizes,
+)
+from protect.data.discover import Listing, Sample
+from protect.errors import InputError
+from protect.events import Listener, StageStarted
+from protect.manifest import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reading stage found.
+
+    Attributes:
+        pictures: The readable pictures, decoded.
+        samples: The same, as files, in the same order.
+        refused: Those that cannot be protected, sorted by source.
+        grid: On which grid `pictures` are.
+        size: Side in pixels at which the surrogate sees them.
+    """
+
+    pictures: PixelCache
+    samples: tuple[Sample, ...]
+    refused: tuple[Refused, ...]
+    grid: Grid
+    size: int
+
+    @property
+    def pattern_grid(self) -> tuple[int, int]:
+        """Height and width of the noise: no finer than the pictures, nor than the input size."""
+        return min(self.grid.height, self.size), min(self.grid.width, self.size)
+
+
+def read_pictures(
+    listing: Listing,
+    path: Path,
+    *,
+    size: int | None,
+    accelerated: bool,
+    threads: int,
+    max_pixels: int,
+    listener: Listener,
+) -> Reading:
+    """Decode every picture of a listing into the file at `path`.
+
+    Args:
+        listing: What was found in the source.
+        path: File to write.
+        size: Working size; None picks it from the pictures.
+        accelerated: Whether a GPU computes; it affords larger inputs.
+        threads: Decoding threads.
+        max_pixels: Larger pictures are refused.
+        listener: Told of each picture.
+    """
+    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
+    size = size or choose_size(sizes, accelerated)
+    class_index = {name: index for index, name in enumerate(listing.classes)}
+
+    def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...]]:
+        return build_cache(
+            listing.samples,
+            class_index,
+            grid,
+            path,
+            threads=threads,
+            max_pixels=max_pixels,
+            listener=listener,
+        )
+
+    grid = choose_grid(sizes, size)
+    try:
+        pictures, refused = build(grid)
+    except MixedSizes:
+        grid = Grid(size, size, exact=False)
+        listener(StageStarted("Reading images of mixed sizes", len(listing.samples)))
+        pictures, refused = build(grid)
+    samples = tuple(listing.samples[row] for row in pictures.rows)
+    every = sorted(listing.refused + refused, key=lambda item: item.source)
+    return Reading(pictures, samples, tuple(every), grid, size)
+
+
+def require_pictures(reading: Reading, skip_refused: bool) -> None:
+    """Stop where pictures were refused, unless they may be skipped, or where too few are left.
+
+    Raises:
+        InputError: Naming every refused picture with its reason.
+    """
+    lines = [f"{item.source}: {item.reason}" for item in reading.refused]
+    if lines and not skip_refused:
+        raise InputError(
+            f"{len(lines)} pictures cannot be protected; nothing was computed",
+            "repair or remove them, or leave them out with --on-error skip",
+            lines,
+        )
+    if len(set(reading.pictures.labels.tolist())) < 2:
+        raise InputError(
+            "fewer than two classes have a readable picture, so there is nothing to mislead with",
+            "repair the refused pictures",
+            lines,
+        )

@@ -1,0 +1,1 @@
+"""Training on protected pictures as a stranger would, and judging what was learned."""

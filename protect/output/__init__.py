@@ -1,0 +1,1 @@
+"""What is published: the PNG bytes, their names, and how far they are from the originals."""

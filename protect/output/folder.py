@@ -1,0 +1,270 @@
+"""The output folder and its private sibling: may they be used, and what do they hold already."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from protect.config import Existing
+from protect.errors import OutputError
+from protect.manifest import MANIFEST_NAME, ImageRecord
+from protect.system.files import (
+    is_within,
+    remove_stale_temporaries,
+    sha256_of,
+    write_atomically,
+)
+
+TOOL_NAME = "bait-protect"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The private sibling of an output folder: what resume and verify need, and never publish.
+
+    Attributes:
+        path: The folder, `<output>.state`.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, output: Path) -> "StateFolder":
+        """Return the state folder that belongs to `output`."""
+        output = output.resolve()
+        return cls(output.with_name(output.name + ".state"))
+
+    @property
+    def run(self) -> Path:
+        """Settings of the run, with this machine's paths (JSON)."""
+        return self.path / "run.json"
+
+    @property
+    def progress(self) -> Path:
+        """The engine between rounds (safetensors)."""
+        return self.path / "progress.safetensors"
+
+    @property
+    def patterns(self) -> Path:
+        """The finished noise (safetensors)."""
+        return self.path / "patterns.safetensors"
+
+    @property
+    def pixels(self) -> Path:
+        """Decoded pictures; removed when the run is over."""
+        return self.path / "pixels.npy"
+
+    @property
+    def journal(self) -> Path:
+        """One line per written picture (JSON lines)."""
+        return self.path / "journal.jsonl"
+
+    def read_run(self) -> dict[str, Any] | None:
+        """Return the recorded settings, or None where there are none."""
+        try:
+            settings = json.loads(self.run.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"{self.run} cannot be read: {error}", "run again with --overwrite"
+            ) from None
+        return settings if isinstance(settings, dict) else None
+
+    def write_run(self, settings: Mapping[str, Any]) -> None:
+        """Record the settings of a run."""
+        text = json.dumps(settings, indent=1, ensure_ascii=False, sort_keys=True)
+        write_atomically(self.run, text.encode() + b"\n")
+
+    def append_journal(self) -> TextIO:
+        """Open the journal at its end, on a line of its own."""
+        lines = self.journal.open("a", encoding="utf-8")
+        lines.write("\n")
+        return lines
+
+    def read_journal(self) -> dict[str, ImageRecord]:
+        """Return the records of the pictures written so far, by source name.
+
+        Blank lines and a line cut short by a kill are passed over.
+        """
+        try:
+            lines = self.journal.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        records = {}
+        for line in lines:
+            try:
+                record = ImageRecord.model_validate_json(line)
+            except ValueError:
+                continue
+            records[record.source] = record
+        return records
+
+
+def refuse_bad_places(source: Path, output: Path) -> None:
+    """Stop where writing would touch the source, or would protect what is protected already.
+
+    Raises:
+        OutputError: If one of the folders lies in the other or the source is a protected folder.
+    """
+    state = StateFolder.of(output).path
+    for place, what in ((output, "output"), (state, "state")):
+        if is_within(place, source):
+            raise OutputError(
+                f"the {what} folder {place} lies inside the source {source}",
+                "choose a folder elsewhere with -o",
+            )
+        if is_within(source, place):
+            raise OutputError(
+                f"the source {source} lies inside the {what} folder {place}",
+                "choose a folder elsewhere with -o",
+            )
+    for folder in (source.resolve(), *source.resolve().parents):
+        if _is_our_manifest(folder / MANIFEST_NAME):
+            raise OutputError(
+                f"{folder} was written by protect: protecting it twice would break the budget",
+                "name the folder of the originals",
+            )
+
+
+def refuse_occupied(output: Path, existing: Existing) -> None:
+    """Stop where the output holds something and the user did not say what to do about it.
+
+    Raises:
+        OutputError: If it is a file, or not empty and neither resumed nor overwritten, or to be
+            overwritten but not written by this tool.
+    """
+    state = StateFolder.of(output)
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"the output {output} is a file", "choose a folder with -o")
+    occupied = (output.is_dir() and any(output.iterdir())) or state.run.is_file()
+    ours = _is_our_manifest(output / MANIFEST_NAME) or state.run.is_file()
+    if occupied and existing is Existing.REFUSE:
+        raise OutputError(
+            f"the output folder {output} is not empty"
+            if output.is_dir()
+            else f"{state.path} holds the private state of an earlier run into {output}",
+            "add --resume to go on with it, --overwrite to replace it, or choose another with -o"
+            if ours
+            else "choose another folder with -o",
+        )
+    if occupied and not ours:
+        raise OutputError(
+            f"the output folder {output} holds files that protect did not write",
+            "choose another folder with -o; they are not touched",
+        )
+
+
+def remove_previous(output: Path) -> None:
+    """Remove what an earlier run wrote here, and nothing else.
+
+    Folders that are empty afterwards go too; files of other origin stay.
+    """
+    state = StateFolder.of(output)
+    names = {record.output for record in state.read_journal().values()}
+    names |= set(_listed(output / MANIFEST_NAME))
+    for name in names:
+        target = output / name
+        if is_within(target, output):
+            target.unlink(missing_ok=True)
+    (output / MANIFEST_NAME).unlink(missing_ok=True)
+    for kind in ("labels.csv", "metadata.csv", "metadata.jsonl"):
+        (output / kind).unlink(missing_ok=True)
+    if output.is_dir():
+        remove_stale_temporaries(output)
+        for folder in sorted(_folders(output), key=lambda path: len(path.parts), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    for file in (state.run, state.progress, state.patterns, state.journal):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(file: Path) -> Iterator[Path]:
+    """Give a file in the state folder that is gone afterwards, as is a folder left empty."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+        if not any(file.parent.iterdir()):
+            file.parent.rmdir()
+
+
+def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) -> bool:
+    """Say whether an earlier run is to be resumed, and make sure that it is the same run.
+
+    Args:
+        output: The output folder.
+        existing: What to do about an earlier run.
+        settings: All that changes the published bytes, as JSON values.
+
+    Raises:
+        OutputError: If it was begun with other settings, naming each difference.
+    """
+    before = StateFolder.of(output).read_run()
+    if before is None or existing is not Existing.RESUME:
+        return False
+    old = before.get("settings", {})
+    changed = [
+        f"{name}: was {old.get(name)!r}, is {settings.get(name)!r}"
+        for name in sorted(old.keys() | settings.keys())
+        if old.get(name) != settings.get(name)
+    ]
+    if changed:
+        raise OutputError(
+            f"{output} was begun with other settings, so --resume would mix two runs",
+            "repeat the first settings, or replace the output with --overwrite",
+            changed,
+        )
+    return True
+
+
+def begin(output: Path, settings: Mapping[str, Any], source: Path, labels: Path | None) -> None:
+    """Clear what an earlier run left and record the settings and places of this one."""
+    remove_previous(output)
+    StateFolder.of(output).write_run(
+        {
+            "source": str(source.resolve()),
+            "labels": str(labels.resolve()) if labels else None,
+            "settings": settings,
+        }
+    )
+
+
+def is_current(record: ImageRecord, source: Path, output: Path) -> bool:
+    """Whether a journalled picture is on disk as it was written, from the source as it is now."""
+    written, original = output / record.output, source / record.source
+    return (
+        written.is_file()
+        and original.is_file()
+        and sha256_of(written) == record.output_sha256
+        and sha256_of(original) == record.source_sha256
+    )
+
+
+def _folders(output: Path) -> Iterator[Path]:
+    return (path for path in output.rglob("*") if path.is_dir() and not path.is_symlink())
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_our_manifest(path: Path) -> bool:
+    data = _read_json(path)
+    tool = data.get("tool") if isinstance(data, dict) else None
+    return isinstance(tool, dict) and tool.get("name") == TOOL_NAME
+
+
+def _listed(path: Path) -> list[str]:
+    data = _read_json(path)
+    images = data.get("images", []) if isinstance(data, dict) and _is_our_manifest(path) else []
+    return [
+        str(image["output"]) for image in images if isinstance(image, dict) and "output" in image
+    ]

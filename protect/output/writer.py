@@ -1,0 +1,112 @@
+"""One published picture: apply the noise, encode, write whole, read back, measure, record.
+
+The budget is proved here, on the file as it lies on disk.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protect.budget import publish, resize_noise, to_grey
+from protect.data.decode import decode
+from protect.data.discover import Sample
+from protect.manifest import ImageRecord
+from protect.output.encode import encode_png
+from protect.output.quality import measure
+from protect.system.files import sha256_of, sha256_of_bytes, write_atomically
+
+
+class BrokenPromiseError(RuntimeError):
+    """A file on disk is not what was computed, or exceeds the budget: a defect of this program."""
+
+
+def apply_noise(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
+    """Publish one picture with the noise of its class.
+
+    Channel by channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
+
+    Args:
+        pixels: (H, W, C), uint8, C = 1 for grey or 3.
+        noise: (1 or 3, h, w), float32, in levels within the budget.
+
+    Returns:
+        (H, W, C), uint8.
+    """
+    height, width, channels = pixels.shape
+    fitting = to_grey(noise) if channels == 1 else noise.expand(3, -1, -1)
+    published = np.empty_like(pixels)
+    for channel in range(channels):
+        plane = torch.from_numpy(pixels[:, :, channel].astype(np.float32))[None, None]
+        own = resize_noise(fitting[channel][None, None], height, width)
+        published[:, :, channel] = publish(plane, own)[0, 0].to(torch.uint8).numpy()
+    return published
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes the protected copy of a picture; safe to call from many threads.
+
+    Attributes:
+        folder: The output folder.
+        noise: (K, 1 or 3, h, w), float32, in levels within the budget.
+        class_index: Class name -> row of `noise`.
+        names: Source name -> output name.
+        levels: The budget in whole 8-bit levels.
+        max_pixels: Larger pictures are refused.
+    """
+
+    folder: Path
+    noise: Tensor
+    class_index: Mapping[str, int]
+    names: Mapping[str, str]
+    levels: int
+    max_pixels: int
+
+    def write(self, sample: Sample) -> ImageRecord:
+        """Write one picture and return what is true of the file on disk.
+
+        Raises:
+            ImageRefused: If the source can no longer be read.
+            MachineError: If the file cannot be written.
+            BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
+        """
+        source_sha256 = sha256_of(sample.path)
+        original = decode(sample.path, self.max_pixels)
+        pixels = apply_noise(original.pixels, self.noise[self.class_index[sample.label]])
+        data = encode_png(pixels, original.alpha, original.icc_profile)
+        target = self.folder / self.names[sample.name]
+        write_atomically(target, data)
+
+        written = decode(target, self.max_pixels)
+        if not _same(written.pixels, pixels) or not _same(written.alpha, original.alpha):
+            raise BrokenPromiseError(f"{target} does not read back as it was written")
+        quality = measure(original.pixels, written.pixels)
+        if quality.linf_levels > self.levels:
+            raise BrokenPromiseError(
+                f"{target} changes a pixel by {quality.linf_levels} levels, not {self.levels}"
+            )
+        return ImageRecord(
+            source=sample.name,
+            output=self.names[sample.name],
+            label=sample.label,
+            source_sha256=source_sha256,
+            output_sha256=sha256_of_bytes(data),
+            width=original.width,
+            height=original.height,
+            linf_levels=quality.linf_levels,
+            psnr=quality.psnr,
+            ssim=quality.ssim,
+            status="protected" if quality.linf_levels else "unchanged",
+            notes=original.notes,
+        )
+
+
+def _same(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)

@@ -1,0 +1,145 @@
+"""Documents as terminal tables."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from protect.manifest import CheckReport, ImageRecord, Manifest, VerifyReport
+
+MOST_LINES = 20
+"""Of a list of files on the terminal; the document has all of them."""
+
+_VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+
+
+def printable(text: str) -> Text:
+    """Make text of unknown origin harmless: no markup, no control characters or surrogates."""
+    safe = "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+    return Text(safe)
+
+
+def some_of(lines: Sequence[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    shown = list(lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        shown.append(f"… and {len(lines) - MOST_LINES} more")
+    return shown
+
+
+def run_summary(manifest: Manifest) -> RenderableType:
+    """What a run did, in a few lines."""
+    table = _facts()
+    images = manifest.images
+    unchanged = sum(image.status == "unchanged" for image in images)
+    table.add_row("pictures", f"{len(images)} in {len(manifest.classes)} classes")
+    table.add_row(
+        "budget",
+        f"{manifest.eps.levels} levels of 255 (--eps {manifest.eps.text}); largest change on disk "
+        f"{max(image.linf_levels for image in images)}",
+    )
+    table.add_row("quality", _quality(images))
+    table.add_row(
+        "binding",
+        f"{manifest.binding[-1]:.0%} of pictures taken for their target in the last round",
+    )
+    table.add_row("surrogate", f"{manifest.surrogate.name} at {manifest.surrogate.input_size} px")
+    timing = manifest.timing
+    table.add_row(
+        "time",
+        f"{timing.read:.1f} s reading, {timing.optimise:.1f} s optimising, "
+        f"{timing.write:.1f} s writing",
+    )
+    if manifest.refused:
+        table.add_row(Text("left out", style="bold red"), f"{len(manifest.refused)} pictures")
+    if unchanged:
+        table.add_row(
+            Text("unchanged", style="bold red"), f"{unchanged} pictures are too small for noise"
+        )
+    lines = some_of([f"{item.source}: {item.reason}" for item in manifest.refused])
+    return Group(table, *(printable(line) for line in lines))
+
+
+def check_summary(report: CheckReport) -> RenderableType:
+    """What a check found, one line a problem."""
+    verdict = (
+        Text("intact", style="bold green") if report.ok else Text("NOT intact", style="bold red")
+    )
+    table = _facts()
+    table.add_row("folder", verdict)
+    table.add_row("pictures", str(report.n_images))
+    table.add_row(
+        "budget",
+        f"{report.budget_levels} levels; "
+        + (
+            f"largest change on disk {report.measured_levels}"
+            if report.measured_levels is not None
+            else "not measured"
+        ),
+    )
+    lines = [f"{item.kind}: {item.file}: {item.message}" for item in report.problems]
+    lines += [f"note: {note}" for note in report.notes]
+    return Group(table, *(printable(line) for line in some_of(lines)))
+
+
+def verify_summary(report: VerifyReport) -> RenderableType:
+    """A row per cell, then the verdict and what was not tried."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("backbone", "mode", "attack"):
+        table.add_column(name)
+    for name in ("control", "final", "peak", "chance", "retained [95 %]", "verdict"):
+        table.add_column(name, justify="right")
+    for cell in report.cells:
+        retained = (
+            "-"
+            if cell.retained is None
+            else f"{cell.retained:.2f} [{cell.retained_low:.2f}, {cell.retained_high:.2f}]"
+        )
+        table.add_row(
+            printable(cell.backbone),
+            cell.mode,
+            cell.attack,
+            f"{cell.control_peak:.1%}",
+            f"{cell.final:.1%}",
+            f"{cell.peak:.1%}",
+            f"{cell.chance:.1%}",
+            retained,
+            Text(cell.verdict, style=_VERDICT_STYLE[cell.verdict]),
+        )
+    worst = report.cells[report.worst]
+    split = report.split
+    return Group(
+        table,
+        Text(""),
+        Text.assemble(
+            "verdict: ", (report.verdict, _VERDICT_STYLE[report.verdict]), f" - {worst.reason}"
+        ),
+        Text(
+            f"{split.n_train} pictures trained, {split.n_test} clean pictures tested "
+            f"({split.kind}); accuracies are of the clean test pictures"
+        ),
+        *(Text(f"not run: {item}", style="dim") for item in report.not_run),
+    )
+
+
+def _facts() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    return table
+
+
+def _quality(images: Sequence[ImageRecord]) -> str:
+    psnr = [image.psnr for image in images if image.psnr is not None]
+    ssim = [image.ssim for image in images if image.ssim is not None]
+    parts = []
+    if psnr:
+        parts.append(f"PSNR {fmean(psnr):.1f} dB (worst {min(psnr):.1f})")
+    if ssim:
+        parts.append(f"SSIM {fmean(ssim):.3f} (worst {min(ssim):.3f})")
+    return ", ".join(parts) or "-"

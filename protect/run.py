@@ -1,0 +1,256 @@
+"""`protect run`, from top to bottom: find, read, optimise, write, record.
+
+Each stage calls one function of the folder that owns it; read this file first.
+"""
+
+import time
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from protect.bait.engine import Engine
+from protect.bait.patterns import ClassPatterns
+from protect.bait.record import pattern_digests, target_mapping
+from protect.bait.state import pack, unpack
+from protect.bait.targets import POLICIES
+from protect.config import OnError, RunConfig
+from protect.data.discover import Listing, Sample, discover
+from protect.data.labels import rewrite_labels
+from protect.data.reading import Reading, read_pictures, require_pictures
+from protect.errors import OutputError
+from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing, Tool
+from protect.models.backbones import Backbone, load_backbone
+from protect.output.folder import (
+    StateFolder,
+    begin,
+    is_current,
+    may_resume,
+    refuse_bad_places,
+    refuse_occupied,
+    scratch,
+)
+from protect.output.names import output_names
+from protect.output.writer import Writer
+from protect.system.device import (
+    choose_device,
+    generator,
+    make_deterministic,
+    thread_count,
+    tool_facts,
+)
+from protect.system.files import sha256_of_bytes, write_atomically
+from protect.system.parallel import ordered_map
+
+CHECKPOINT_SECONDS = 30.0
+"""A killed run loses at most about this much optimisation."""
+
+
+def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
+    """Write a protected copy of an image folder, with its manifest.
+
+    Args:
+        config: Settings.
+        listener: Told what happens; see `protect.events`.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        ProtectError: Whatever the user can mend; nothing was lost. `exit_code` says of which kind.
+    """
+    device = choose_device(config.device)
+    threads = thread_count(config.workers)
+    make_deterministic()
+    state = StateFolder.of(config.output)
+
+    # 1. Which pictures, under which labels, and may the output be written?
+    refuse_bad_places(config.source, config.output)
+    refuse_occupied(config.output, config.existing)
+    listing = discover(config.source, config.labels)
+    for note in listing.notes:
+        listener(Notice(note, "warning"))
+    settings = _settings_of_bytes(config, listing)
+    resumed = may_resume(config.output, config.existing, settings)
+
+    with scratch(state.pixels) as pixels:
+        # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
+        with stage("Reading images", len(listing.samples), listener) as read_clock:
+            reading = read_pictures(
+                listing,
+                pixels,
+                size=config.size,
+                accelerated=device.type != "cpu",
+                threads=threads,
+                max_pixels=config.max_pixels,
+                listener=listener,
+            )
+        require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
+        surrogate = load_backbone(
+            config.surrogate,
+            classes=len(listing.classes),
+            size=reading.size,
+            weights=config.weights,
+            offline=config.offline,
+            seed=config.seed,
+        ).to(device)
+        if resumed:
+            listener(Notice(f"resuming the run in {config.output}"))
+        else:
+            begin(config.output, settings, config.source, config.labels)
+
+        # 3. The noise: one pattern per class, by the bi-level loop.
+        engine = _new_engine(surrogate, reading, config, listing.classes, device)
+        with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
+            noise = _optimise(engine, state, listener)
+
+    # 4. Every picture is published with the noise of its class, and measured on disk.
+    with stage("Writing images", len(reading.samples), listener) as write_clock:
+        images = _write(reading.samples, noise, config, listing, state, threads, listener)
+        _write_labels(config, listing, images)
+
+    # 5. The record.
+    manifest = Manifest(
+        tool=Tool(**tool_facts(device)),
+        config=_public_settings(config) | {"size": reading.size},
+        eps=config.eps,
+        classes={name: index for index, name in enumerate(listing.classes)},
+        labels=listing.labels,
+        surrogate=surrogate.description,
+        target_mapping=target_mapping(engine.target_counts.cpu(), config.targets, listing.classes),
+        patterns=pattern_digests(noise, listing.classes),
+        binding=tuple(round(share, 4) for share in engine.binding),
+        images=images,
+        refused=reading.refused,
+        ignored=listing.ignored,
+        notes=listing.notes,
+        timing=Timing(
+            read=read_clock.seconds, optimise=optimise_clock.seconds, write=write_clock.seconds
+        ),
+    )
+    manifest.write(config.output / MANIFEST_NAME)
+    return manifest
+
+
+def _public_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that are published: all but this machine's paths."""
+    hidden = {"source", "output", "labels", "existing"}
+    return config.model_dump(mode="json", exclude=hidden) | {
+        "effort": config.effort.model_dump(mode="json")
+    }
+
+
+def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
+    """Return all that changes the published bytes: what a resumed run must have in common."""
+    settings = _public_settings(config)
+    for indifferent in ("workers", "max_pixels", "offline", "on_error"):
+        settings.pop(indifferent)
+    names = [[sample.name, sample.label] for sample in listing.samples]
+    return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
+
+
+def _new_engine(
+    surrogate: Backbone,
+    reading: Reading,
+    config: RunConfig,
+    classes: tuple[str, ...],
+    device: torch.device,
+) -> Engine:
+    """Set up the loop, with patterns on a grid no finer than the published pictures."""
+    height, width = reading.pattern_grid
+    patterns = ClassPatterns(
+        classes=len(classes),
+        channels=1 if bool(reading.pictures.grey.all()) else 3,
+        height=height,
+        width=width,
+        levels=config.eps.levels,
+        generator=generator(config.seed, "patterns"),
+    ).to(device)
+    return Engine(
+        surrogate,
+        patterns,
+        reading.pictures,
+        effort=config.effort,
+        targets=config.targets,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
+    """Run the rounds that are left, saving the engine now and then.
+
+    Returns:
+        The noise: (K, C, h, w), float32, in levels, on the CPU.
+    """
+    if state.progress.is_file():
+        try:
+            unpack(engine, load_file(state.progress))
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise OutputError(
+                f"{state.progress} cannot be used: {error}", "start again with --overwrite"
+            ) from None
+        listener(StageAdvanced(engine.round))
+    saved = time.monotonic()
+    while not engine.finished:
+        done = engine.advance()
+        listener(
+            StageAdvanced(
+                status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.binding:.0%}, "
+                f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
+            )
+        )
+        if engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            write_atomically(state.progress, save(pack(engine)))
+            saved = time.monotonic()
+    noise = engine.patterns.table().detach().cpu().contiguous()
+    write_atomically(state.patterns, save({"noise": noise}))
+    return noise
+
+
+def _write(
+    samples: tuple[Sample, ...],
+    noise: Tensor,
+    config: RunConfig,
+    listing: Listing,
+    state: StateFolder,
+    threads: int,
+    listener: Listener,
+) -> tuple[ImageRecord, ...]:
+    """Write every picture that is not on disk already, journalling each."""
+    writer = Writer(
+        folder=config.output,
+        noise=noise,
+        class_index={name: index for index, name in enumerate(listing.classes)},
+        names=output_names([sample.name for sample in samples]),
+        levels=config.eps.levels,
+        max_pixels=config.max_pixels,
+    )
+    journal = state.read_journal()
+
+    def write(sample: Sample) -> ImageRecord:
+        before = journal.get(sample.name)
+        if before is not None and is_current(before, config.source, config.output):
+            return before
+        return writer.write(sample)
+
+    records = []
+    with state.append_journal() as lines:
+        for record in ordered_map(write, samples, threads):
+            lines.write(record.model_dump_json() + "\n")
+            lines.flush()
+            records.append(record)
+            listener(StageAdvanced())
+    return tuple(records)
+
+
+def _write_labels(config: RunConfig, listing: Listing, images: tuple[ImageRecord, ...]) -> None:
+    """Copy a label file into the output, with the names of the published pictures."""
+    if listing.labels.file is None:
+        return
+    table = config.labels or config.source / listing.labels.file
+    names = {image.source: image.output for image in images}
+    write_atomically(config.output / listing.labels.file, rewrite_labels(table, names))

@@ -1,0 +1,122 @@
+"""Files that are whole or absent, digests, and where a path really lies.
+
+Knows nothing of pictures or documents: bytes in, bytes out. Must not import torch or numpy.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+from protect.errors import MachineError
+
+_TEMPORARY = re.compile(r"\.protect-[0-9a-f]{16}\.tmp")
+
+_HINTS = {
+    errno.ENOSPC: "free some space on that disk, or choose another --output",
+    errno.EDQUOT: "your quota there is used up: free some space, or choose another --output",
+    errno.EACCES: "allow yourself to write there and close whatever holds it open, "
+    "or choose another --output",
+    errno.EPERM: "allow yourself to write there, or choose another --output",
+    errno.EROFS: "that disk is read-only: choose another --output",
+    errno.ENAMETOOLONG: "choose a shorter --output, or shorten the names of the pictures",
+    errno.EMFILE: "too many files are open: lower --workers, or raise `ulimit -n`",
+}
+_OTHER_HINT = "check that disk, or choose another --output"
+
+
+def sha256_of(path: Path) -> str:
+    """Digest a file without reading it into memory at once.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """Digest `data` to 64 lower-case hexadecimal digits, as `sha256_of` does a file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that readers, and a crash, see the old content or the new, never a part.
+
+    Makes the parent folders. The new file gets the permissions that the umask grants.
+
+    Raises:
+        MachineError: If the operating system refuses; `path` is then as it was before.
+    """
+    # Short whatever the name of the target, which may already be as long as names can be.
+    temporary = path.parent / f".protect-{secrets.token_hex(8)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            # Ctrl-C leaves no litter either.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _refusal("write", path, error) from error
+    _sync_folder(path.parent)
+
+
+def remove_stale_temporaries(folder: Path) -> int:
+    """Remove what a killed run left half-written anywhere below `folder`.
+
+    Only files named as `write_atomically` names them go. Call it while nothing else writes there.
+
+    Returns:
+        How many files were removed; 0 where the folder does not exist.
+
+    Raises:
+        MachineError: If one cannot be removed.
+    """
+    removed = 0
+    for parent, _, names in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = Path(parent, name)
+            try:
+                path.unlink()
+            except OSError as error:
+                raise _refusal("remove", path, error) from error
+            removed += 1
+    return removed
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or lies below it once links and `..` are followed.
+
+    Neither has to exist.
+    """
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _refusal(verb: str, path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"cannot {verb} {path}: {error.strerror or error}",
+        _HINTS.get(error.errno or 0, _OTHER_HINT),
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename survive a power cut, on systems that can open a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,68 @@
+import pytest
+
+from protect.errors import ConfigError, ExitCode
+from protect.models.names import BackboneName, resolve
+
+
+@pytest.mark.parametrize(
+    ("text", "qualified"),
+    [
+        ("vit_b_16", "torchvision:vit_b_16"),
+        ("torchvision:vit_b_16", "torchvision:vit_b_16"),
+        ("vit_base_patch16_224", "timm:vit_base_patch16_224"),
+        ("timm:vit_base_patch16_224.augreg_in1k", "timm:vit_base_patch16_224.augreg_in1k"),
+        ("vit_base_patch16_224.augreg_in1k", "timm:vit_base_patch16_224.augreg_in1k"),
+        ("tf_efficientnet_lite0", "timm:tf_efficientnet_lite0"),
+        ("resnet18", "torchvision:resnet18"),  # both have it
+        ("timm:resnet18", "timm:resnet18"),
+        ("  resnet18 ", "torchvision:resnet18"),
+        ("local-dir:/data/my net", "timm:local-dir:/data/my net"),
+        ("timm:local-dir:/data/net", "timm:local-dir:/data/net"),
+    ],
+)
+def test_a_name_means_torchvision_first_then_timm(text: str, qualified: str) -> None:
+    assert str(resolve(text)) == qualified
+
+
+def test_qualified_names_resolve_to_themselves() -> None:
+    for name in (BackboneName("torchvision", "swin_t"), BackboneName("timm", "resnet18.a1_in1k")):
+        assert resolve(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("vit_b16", "torchvision:vit_b_16"),
+        ("ViT_B_16", "torchvision:vit_b_16"),
+        ("torchvision:resnet81", "torchvision:resnet18"),
+        ("timm:vit_tiny_patch16_24", "timm:vit_tiny_patch16_224"),
+        ("torchvision:vit_tiny_patch16_224", "timm:vit_tiny_patch16_224"),
+        ("timm:vit_b_16", "torchvision:vit_b_16"),
+        ("resnet18.a1_in1", "timm:resnet18.a1_in1k"),
+    ],
+)
+def test_a_typo_is_met_with_a_suggestion(text: str, suggestion: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(text)
+    assert text in caught.value.message
+    assert suggestion in caught.value.hint
+    assert caught.value.hint.count(":") <= 5
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "timm:",
+        "local-dir:",
+        "zzzzqqqq",
+        "fasterrcnn_resnet50_fpn",  # finds objects, does not classify
+        "resnet18.no_such_tag",
+        "hf-hub:timm/resnet18.a1_in1k",
+    ],
+)
+def test_anything_else_is_unknown(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(text)
+    assert caught.value.hint
