@@ -97,7 +97,7 @@ class Eps(_Frozen):
                 f"--eps {text!r} is above 1: a channel runs from 0 to 1",
                 f"did you mean --eps {text.strip()}/255?" if not slash else "type it as 8/255",
             )
-        # The 1e-9 forgives a decimal such as 0.031372549 that stands for 8/255.
+        # The 1e-9 forgives a decimal such as 0.0313725490196 that stands for 8/255.
         levels = math.floor(value * LEVELS_PER_UNIT + 1e-9)
         if levels < 1:
             raise ConfigError(

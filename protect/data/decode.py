@@ -108,6 +108,12 @@ def decode(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         raise ImageRefused("may not be read by this user", "change its permissions") from None
     except MemoryError:
         raise ImageRefused("does not fit into memory", "make it smaller first") from None
+    except Image.DecompressionBombError as error:
+        # Some of Pillow's parsers (WebP, tiled TIFF) check its own limit before ours can be.
+        raise ImageRefused(
+            f"is larger than Pillow allows for its format: {error}",
+            "if it is no decompression bomb, save it as PNG and use --max-pixels",
+        ) from None
     # Pillow's parsers raise nearly anything on hostile bytes.
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__

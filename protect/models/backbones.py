@@ -33,10 +33,10 @@ from protect.system.files import sha256_of
 MIN_SIZE = 32
 """Smallest input side: below it the usual five halvings leave less than one pixel."""
 
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Heads that only train, in torchvision's files of the two Inception networks; not built here."""
-
 _INCEPTIONS = ("googlenet", "inception_v3")
+
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Heads in the files of the Inceptions that only helped their training; they are not built here."""
 
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 """torchvision's DenseNet files still say "norm.1" where the network says "norm1"."""
@@ -218,9 +218,9 @@ def _adapted(
 ) -> dict[str, Tensor]:
     """Rename the tensors of a published file as the library's own loader does."""
     tensors = {_OLD_DENSENET_KEY.sub(r"\1", key): tensor for key, tensor in tensors.items()}
+    if name.name.split(".")[0] in _INCEPTIONS:
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(_AUXILIARY)}
     if name.library == "torchvision":
-        if name.name in _INCEPTIONS:
-            return {k: v for k, v in tensors.items() if not k.startswith(_AUXILIARY)}
         return tensors
     translate = getattr(_timm_module(network), "checkpoint_filter_fn", None)
     if translate is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlparse
 
 import huggingface_hub
@@ -212,23 +212,10 @@ def torchvision_weights(name: str, file: str = "") -> Any:
     return next((m for m in members if _file_name(m.url) == file), members.DEFAULT)
 
 
-class _Source(Protocol):
-    """Where a library publishes weights and keeps what it downloaded."""
-
-    @property
-    def tag(self) -> str: ...
-
-    def cached(self) -> Path | None:
-        """The file on this machine, checked as far as its name allows."""
-
-    def download(self) -> Path: ...
-
-    def places(self) -> list[str]:
-        """What was looked for and where, one line each."""
-
-
 @dataclass(frozen=True, slots=True)
 class _UrlSource:
+    """A file on the web, which torch keeps in a folder under its own name."""
+
     url: str
     tag: str
 
@@ -262,6 +249,8 @@ class _UrlSource:
 
 @dataclass(frozen=True, slots=True)
 class _HubSource:
+    """A repository of the Hugging Face hub, which has a cache of its own."""
+
     repository: str
     tag: str
 
@@ -289,7 +278,8 @@ class _HubSource:
         ]
 
 
-def _source(name: BackboneName) -> _Source | None:
+def _source(name: BackboneName) -> _UrlSource | _HubSource | None:
+    """Where the library publishes the weights of a network; None if it does not."""
     if name.library == "torchvision":
         published = torchvision_weights(name.name)
         return _UrlSource(published.url, published.name)

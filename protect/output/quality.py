@@ -158,7 +158,7 @@ def _ssim_sum(x_u8: NDArray[np.uint8], y_u8: NDArray[np.uint8]) -> float:
     np.subtract(x, y, out=moments[1])
     np.square(moments[:2], out=moments[2:])
     means, squares = np.split(_blur(_blur(moments, axis=1), axis=2), 2)
-    variances = np.maximum(squares - np.square(means), 0)
+    variances = squares - np.square(means)
     means[0] += _PEAK
     luminance = np.square(means) / 2
     structure = variances / 2

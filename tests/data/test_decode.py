@@ -173,7 +173,7 @@ def test_a_palette_with_an_alpha_of_its_own_c26(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("depth", "colour", "rows", "key", "pixels", "alpha"),
     [
-        (8, 2, b"\0\1\2\3\4\5\6\0\1\2\3\1\2\9", (1, 2, 3), [[1, 4], [1, 1]], [[0, 255], [0, 255]]),
+        (8, 2, b"\0\1\2\3\4\5\6\0\1\2\3\1\2\4", (1, 2, 3), [[1, 4], [1, 1]], [[0, 255], [0, 255]]),
         (8, 0, b"\0\7\x08\0\x08\7", (7,), [[7, 8], [8, 7]], [[0, 255], [255, 0]]),
         (4, 0, b"\0\x3f\0\xf3", (3,), [[51, 255], [255, 51]], [[0, 255], [255, 0]]),
         (2, 0, b"\0\xd0\0\x70", (1,), [[255, 85], [85, 255]], [[255, 0], [0, 255]]),
@@ -189,7 +189,6 @@ def test_a_transparent_colour_becomes_alpha_c26(
     pixels: list[list[int]],
     alpha: list[list[int]],
 ) -> None:
-    rows = b"\0\1\2\3\4\5\6\0\1\2\3\1\2\x09" if colour == 2 else rows
     data = png(rows, depth, colour, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
     picture = read(tmp_path, data)
     assert picture.alpha is not None
@@ -348,9 +347,11 @@ def test_avif_of_8_bits_is_read_and_of_10_bits_refused_c24(tmp_path: Path) -> No
     pixels = np.full((16, 16, 3), (200, 80, 40), np.uint8)
     data = encoded(Image.fromarray(pixels), "AVIF", quality=100)
     assert np.abs(read(tmp_path, data).pixels.astype(int) - pixels).max() <= 4
-    flags = data.index(b"av1C") + 6
-    deep = data[:flags] + bytes([data[flags] | 0x40]) + data[flags + 1 :]
-    assert "10 bits" in refusal(tmp_path, deep).message
+    deep = bytearray(data)
+    deep[data.index(b"av1C") + 6] |= 0x40
+    depths = data.index(b"pixi") + 9
+    deep[depths : depths + 3] = bytes([10, 10, 10])
+    assert "10 bits" in refusal(tmp_path, bytes(deep)).message
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -413,6 +414,9 @@ def test_the_pixel_limit_is_inclusive_and_may_exceed_pillows_c22(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     assert read(tmp_path, data, max_pixels=100).width == 10
     assert Image.MAX_IMAGE_PIXELS == 40
+    error = refusal(tmp_path, encoded(Image.fromarray(noise(10, 10, 3)), "WEBP"))
+    assert "100 pixels" in error.message
+    assert "--max-pixels" in error.hint
 
 
 def test_sizes_down_to_one_pixel_c33(tmp_path: Path) -> None:
@@ -450,8 +454,10 @@ def test_many_threads_read_alike(tmp_path: Path) -> None:
         assert np.array_equal(picture.pixels, pixels)
 
 
+TURNED = Image.Exif()
+TURNED[274] = 6
 SEEDS = [
-    encoded(Image.fromarray(noise(12, 12, 3)), name, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
+    encoded(Image.fromarray(noise(12, 12, 3)), name, exif=TURNED)
     for name in ("PNG", "JPEG", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") else []))
 ] + [encoded(Image.fromarray(noise(12, 12)), name) for name in ("GIF", "BMP", "PPM", "JPEG2000")]
 

@@ -223,16 +223,17 @@ def test_a_folder_needs_a_config_and_weights(tmp_path: Path) -> None:
     assert (found.path.name, found.origin) == ("model.safetensors", "local-dir")
 
 
-class TestReading:
-    tensors = {"a.weight": torch.arange(3.0), "a.bias": torch.zeros(1)}
+TENSORS = {"a.weight": torch.arange(3.0), "a.bias": torch.zeros(1)}
 
+
+class TestReading:
     @pytest.mark.parametrize(
         "content",
         [
-            tensors,
-            {"state_dict": tensors, "epoch": 3},
-            {"model": {f"module.{key}": value for key, value in tensors.items()}},
-            {"model_ema": tensors},
+            TENSORS,
+            {"state_dict": TENSORS, "epoch": 3},
+            {"model": {f"module.{key}": value for key, value in TENSORS.items()}},
+            {"model_ema": TENSORS},
         ],
     )
     def test_wrapped_state_dicts(self, tmp_path: Path, content: dict[str, Any]) -> None:
@@ -242,7 +243,7 @@ class TestReading:
         assert torch.equal(read["a.weight"], torch.arange(3.0))
 
     def test_safetensors(self, tmp_path: Path) -> None:
-        save_file(self.tensors, tmp_path / "file.safetensors")
+        save_file(TENSORS, tmp_path / "file.safetensors")
         assert torch.equal(
             read_state_dict(tmp_path / "file.safetensors")["a.weight"], torch.arange(3.0)
         )

@@ -40,6 +40,13 @@ from protect.output.names import output_names
             "a_jpg.png": "a_jpg.png",
             "a_jpg_2.png": "a_jpg_2.png",
         },
+        # A PNG's own name goes before the second choice of another.
+        {
+            "a.jpg": "a_jpg_2.png",
+            "a.webp": "a_webp.png",
+            "a_jpg.PNG": "a_jpg.png",
+            "a_jpg.webp": "a_jpg_webp.png",
+        },
         # Case: what differs only so at the source stays; what would meet only once published moves.
         {"A.jpg": "A.png", "a.jpg": "a.png"},
         {"A.JPG": "A.png", "a.jpg": "a.png"},
@@ -47,6 +54,7 @@ from protect.output.names import output_names
         {"A.jpg": "A_jpg.png", "a.png": "a.png"},
         {"A.jpg": "A_jpg.png", "a.webp": "a_webp.png"},
         {"A.jpg": "A_jpg.png", "a.jpg": "a_jpg.png", "a.png": "a.png"},
+        {"A.jpg": "A_jpg_2.png", "a.png": "a.png", "a_jpg.png": "a_jpg.png"},
         {"Cats/a.jpg": "Cats/a_jpg.png", "cats/a.png": "cats/a.png"},
         {"Cats/a.jpg": "Cats/a.png", "cats/a.jpg": "cats/a.png"},
         # Unicode: composed and decomposed.

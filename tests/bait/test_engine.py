@@ -1,0 +1,274 @@
+"""The mathematics of the bi-level loop, on surrogates small enough to compute by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from protect.bait import engine as engine_module
+from protect.bait.engine import Batch, Engine
+from protect.bait.patterns import ClassPatterns
+from protect.bait.state import pack, unpack
+from protect.config import Effort, Targets
+from protect.errors import MachineError
+
+CLASSES, SIDE, LEVELS = 3, 8, 8
+
+
+class Table:
+    """Pictures in memory, as the engine wants them."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor, grey: Tensor | None = None) -> None:
+        self.pixels, self.labels = pixels, labels
+        self.grey = torch.zeros(len(labels), dtype=torch.bool) if grey is None else grey
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor) -> Tensor:
+        return self.pixels[index]
+
+
+class Net(nn.Module):
+    """A convolution, a batch norm (for buffers) and a head."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.norm(self.conv(x))).mean(dim=(2, 3)))
+
+
+def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
+    torch.manual_seed(0)
+    settings = {
+        "classes": CLASSES,
+        "targets": Targets.CURRICULUM,
+        "effort": Effort(rounds=6, outer_steps=2, batch_size=8, inner_lr=0.1, outer_lr=0.1),
+        "pixels": torch.randint(0, 256, (30, 3, SIDE, SIDE), dtype=torch.uint8),
+        "levels": LEVELS,
+        "seed": 3,
+        "grey": None,
+        "channels": 3,
+    } | changes
+    labels = torch.arange(len(settings["pixels"])) % settings["classes"]
+    patterns = ClassPatterns(
+        settings["classes"],
+        settings["channels"],
+        SIDE,
+        SIDE,
+        settings["levels"],
+        torch.Generator().manual_seed(settings["seed"]),
+    )
+    return Engine(
+        surrogate or Net(settings["classes"]),
+        patterns,
+        Table(settings["pixels"], labels, settings["grey"]),
+        effort=settings["effort"],
+        targets=settings["targets"],
+        seed=settings["seed"],
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.fixture
+def plain_view(monkeypatch):
+    """Take flip and crop out, so that losses can be written down by hand."""
+    monkeypatch.setattr(engine_module, "random_crop_flip", lambda pixels, draws: pixels)
+
+
+def a_batch() -> Batch:
+    generator = torch.Generator().manual_seed(5)
+    return Batch(
+        x=torch.randint(0, 256, (6, 3, SIDE, SIDE), generator=generator).float(),
+        y=torch.tensor([0, 1, 2, 0, 1, 2]),
+        grey=torch.zeros(6, dtype=torch.bool),
+    )
+
+
+def by_hand(surrogate: nn.Module, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+    published = (x + noise).clamp(0, 255).round() / 255
+    return F.cross_entropy(surrogate(published), labels)
+
+
+@pytest.mark.usefixtures("plain_view")
+class TestLosses:
+    def test_the_inner_loss_is_of_true_labels_under_the_true_class_noise(self):
+        engine, batch, draws = make_engine(), a_batch(), torch.Generator()
+        table = engine.patterns.table()
+        expected = by_hand(engine.surrogate, batch.x, table[batch.y], batch.y)
+        assert torch.allclose(engine.inner_loss(None, batch, draws), expected)
+        wrong_noise = by_hand(engine.surrogate, batch.x, table[(batch.y + 1) % 3], batch.y)
+        wrong_label = by_hand(engine.surrogate, batch.x, table[batch.y], (batch.y + 1) % 3)
+        wrong_sign = by_hand(engine.surrogate, batch.x, -table[batch.y], batch.y)
+        for wrong in (wrong_noise, wrong_label, wrong_sign):
+            assert not torch.allclose(expected, wrong)
+
+    def test_the_outer_loss_is_of_target_labels_under_the_target_class_noise(self):
+        engine, batch, draws = make_engine(), a_batch(), torch.Generator()
+        targets = torch.tensor([1, 2, 0, 2, 0, 1])
+        table = engine.patterns.table()
+        expected = by_hand(engine.surrogate, batch.x, table[targets], targets)
+        loss, logits = engine.outer_loss(None, batch, targets, draws)
+        assert torch.allclose(loss, expected)
+        assert logits.shape == (6, CLASSES)
+        own_noise = by_hand(engine.surrogate, batch.x, table[batch.y], targets)
+        own_label = by_hand(engine.surrogate, batch.x, table[targets], batch.y)
+        for wrong in (own_noise, own_label):
+            assert not torch.allclose(loss, wrong)
+
+    def test_the_outer_gradient_reaches_the_targets_patterns_and_no_other(self):
+        engine, batch = make_engine(), a_batch()
+        loss, _ = engine.outer_loss(
+            None, batch, torch.tensor([1, 1, 1, 1, 0, 0]), torch.Generator()
+        )
+        loss.backward()
+        reached = engine.patterns.weight.grad.abs().sum(dim=(1, 2, 3)) > 0
+        assert reached.tolist() == [True, True, False]
+
+    def test_the_inner_loss_gives_the_noise_no_gradient(self):
+        engine = make_engine()
+        engine.inner_loss(None, a_batch(), torch.Generator()).backward()
+        assert engine.patterns.weight.grad is None
+        assert engine.surrogate.head.weight.grad.abs().sum() > 0
+
+    def test_looking_ahead_is_one_plain_sgd_step_and_leaves_the_surrogate_alone(self):
+        engine, batch = make_engine(), a_batch()
+        before = {k: v.clone() for k, v in engine.surrogate.state_dict().items()}
+        twin = Net()
+        twin.load_state_dict(before)
+        loss = by_hand(twin, batch.x, engine.patterns.table()[batch.y].detach(), batch.y)
+        slopes = torch.autograd.grad(loss, list(twin.parameters()))
+        ahead = engine.look_ahead(batch, torch.Generator())
+        for (name, value), slope in zip(twin.named_parameters(), slopes, strict=True):
+            assert torch.allclose(ahead[name], value - 0.1 * slope, atol=1e-6), name
+            assert not ahead[name].requires_grad
+        assert not torch.equal(ahead["norm.running_mean"], before["norm.running_mean"])
+        for name, value in engine.surrogate.state_dict().items():
+            assert torch.equal(value, before[name]), name
+
+    def test_targets_rank_the_clean_picture_on_the_looked_ahead_surrogate(self):
+        engine, batch, draws = make_engine(), a_batch(), torch.Generator()
+        ahead = engine.look_ahead(batch, draws)
+        twin = Net()
+        twin.load_state_dict(ahead)
+        logits = twin(batch.x / 255)
+        least = logits.scatter(1, batch.y[:, None], torch.inf).argmin(dim=1)
+        most = logits.scatter(1, batch.y[:, None], -torch.inf).argmax(dim=1)
+        assert torch.equal(engine.choose_targets(ahead, batch, 0, draws), most)
+        assert torch.equal(engine.choose_targets(ahead, batch, 2, draws), least)
+
+
+class Correlator(nn.Module):
+    """Logit k is the correlation of the picture with a fixed sign pattern: the optimum is known."""
+
+    def __init__(self, signs: Tensor) -> None:
+        super().__init__()
+        self.signs = signs
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.einsum("bchw,kchw->bk", x - 0.5, self.signs)
+
+
+@pytest.mark.usefixtures("plain_view")
+def test_the_outer_step_descends_to_the_known_optimum():
+    """For two classes the best noise of class k is the budget times sign(w_k - w_other)."""
+    signs = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2)).sign()
+    effort = Effort(rounds=40, outer_steps=5, batch_size=16, inner_lr=1e-9, outer_lr=0.3)
+    pixels = torch.full((20, 3, SIDE, SIDE), 128, dtype=torch.uint8)
+    engine = make_engine(
+        Correlator(signs), classes=2, effort=effort, pixels=pixels, targets=Targets.RANDOM
+    )
+    first = engine.advance()
+    while not engine.finished:
+        last = engine.advance()
+    assert last.outer_loss < first.outer_loss
+    assert last.binding == 1
+    table = engine.patterns.table().detach()
+    decides = signs[0] != signs[1]
+    for k in range(2):
+        assert torch.equal(table[k][decides].sign(), signs[k][decides])
+        assert bool((table[k][decides].abs() > 0.9 * LEVELS).all())
+
+
+def test_the_surrogate_learns_its_own_noise():
+    effort = Effort(rounds=60, outer_steps=1, batch_size=30, inner_lr=0.1, outer_lr=0.05)
+    engine = make_engine(effort=effort, pixels=torch.full((30, 3, SIDE, SIDE), 100).byte())
+    losses = []
+    while not engine.finished:
+        losses.append(engine.advance().inner_loss)
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_counts_say_who_was_bound_to_whom():
+    engine = make_engine()
+    while not engine.finished:
+        engine.advance()
+    counts = engine.target_counts
+    assert counts.shape == (3, CLASSES, CLASSES)
+    assert counts.sum(dim=(1, 2)).tolist() == [2 * 2 * 8] * 3
+    assert bool((counts.diagonal(dim1=1, dim2=2) == 0).all())
+
+
+def test_the_same_seed_gives_the_same_noise_and_another_seed_another():
+    def noise(seed: int) -> Tensor:
+        engine = make_engine(seed=seed)
+        while not engine.finished:
+            engine.advance()
+        return engine.patterns.table().detach()
+
+    assert torch.equal(noise(1), noise(1))
+    assert not torch.equal(noise(1), noise(2))
+
+
+def test_noise_of_grey_pictures_is_grey():
+    engine = make_engine(grey=torch.ones(30, dtype=torch.bool))
+    noise = engine.patterns(torch.tensor([0, 1]), torch.tensor([True, False]), SIDE, SIDE)
+    assert torch.equal(noise[0, 0], noise[0, 1])
+    assert torch.equal(noise[0, 0], noise[0, 2])
+    assert not torch.equal(noise[1, 0], noise[1, 1])
+    assert torch.allclose(noise[0, 0], engine.patterns.table()[0].mean(dim=0))
+
+
+@pytest.mark.parametrize("where", ["surrogate", "noise"])
+def test_non_finite_values_stop_the_run_and_say_in_which_round(where):
+    engine = make_engine()
+    engine.advance()
+    broken = engine.surrogate.head.weight if where == "surrogate" else engine.patterns.weight
+    with torch.no_grad():
+        broken.view(-1)[0] = torch.nan
+    with pytest.raises(MachineError, match="round 1"):
+        engine.advance()
+
+
+def test_more_pictures_in_a_batch_than_there_are_is_fine():
+    engine = make_engine(pixels=torch.zeros(3, 3, SIDE, SIDE, dtype=torch.uint8))
+    engine.advance()
+    assert engine.round == 1
+
+
+def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped():
+    """Through bytes, as on disk, at every round."""
+    whole = make_engine()
+    reports = []
+    while not whole.finished:
+        reports.append(whole.advance())
+    for stop in range(1, 6):
+        first = make_engine()
+        for _ in range(stop):
+            first.advance()
+        second = make_engine(surrogate=Net())
+        unpack(second, load(save(pack(first))))
+        assert second.round == stop
+        rest = []
+        while not second.finished:
+            rest.append(second.advance())
+        assert rest == reports[stop:]
+        left, right = pack(second), pack(whole)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left)

@@ -1,0 +1,80 @@
+"""Flags to settings: the meaning of --eps, and every impossible setting named."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protect.config import Eps, Preset, RunConfig, VerifyConfig, build
+from protect.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("1/255", 1),
+        ("4/255", 4),
+        ("7.6/255", 7),
+        ("7.99/255", 7),
+        ("8/255", 8),
+        (" 8 / 255 ", 8),
+        ("0.03", 7),
+        ("0.0313725490196", 8),
+        ("3.13725490196e-2", 8),
+        ("16/255", 16),
+        ("1", 255),
+        ("1/1", 255),
+    ],
+)
+def test_eps_in_whole_levels(text, levels):
+    eps = Eps.parse(text)
+    assert eps.levels == levels
+    assert eps.text == text.strip()
+
+
+@given(levels=st.integers(1, 255))
+def test_every_whole_level_is_itself_and_a_little_less_is_one_less(levels):
+    assert Eps.parse(f"{levels}/255").levels == levels
+    if levels > 1:
+        assert Eps.parse(f"{levels - 0.001}/255").levels == levels - 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    "8|255|1.5|8/0|0|0/255|-8/255|nan|inf|8/|/255||x|8/255/1|0.5/255|0.003|1e400|8;exit()".split(
+        "|"
+    ),
+)
+def test_impossible_eps_is_refused_with_a_hint(text):
+    with pytest.raises(ConfigError) as caught:
+        Eps.parse(text)
+    assert repr(text) in caught.value.message
+    assert caught.value.hint
+
+
+def test_eps_of_8_is_asked_whether_8_of_255_was_meant():
+    with pytest.raises(ConfigError) as caught:
+        Eps.parse("8")
+    assert "did you mean --eps 8/255?" in caught.value.hint
+
+
+def test_all_impossible_settings_are_named_together():
+    with pytest.raises(ConfigError) as caught:
+        build(RunConfig, source="x", rounds=0, size=7, device="gpu")
+    text = "\n".join(caught.value.details)
+    assert all(name in text for name in ("rounds", "size", "device"))
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ConfigError, match="impossible"):
+        build(VerifyConfig, protected="x", epoch=3)
+
+
+def test_own_counts_go_over_the_preset():
+    config = RunConfig(source="x", preset=Preset.QUICK, rounds=7)
+    assert config.effort.rounds == 7
+    assert config.effort.batch_size == RunConfig(source="x", preset="quick").effort.batch_size
+
+
+def test_weight_files_are_published_without_their_folder():
+    config = RunConfig(source="x", weights={"vit_b_16": "/home/ann/w.pth"})
+    assert "/home" not in config.model_dump_json(exclude={"source", "output"})
