@@ -51,7 +51,10 @@ def draw(shape: list[Point], rng: random.Random) -> Image.Image:
     scale, angle = rng.uniform(0.22, 0.42) * SIDE, rng.uniform(-pi / 8, pi / 8)
     x, y = (rng.uniform(scale, SIDE - scale) for _ in range(2))
     points = [
-        (x + scale * (px * cos(angle) - py * sin(angle)), y + scale * (px * sin(angle) + py * cos(angle)))
+        (
+            x + scale * (px * cos(angle) - py * sin(angle)),
+            y + scale * (px * sin(angle) + py * cos(angle)),
+        )
         for px, py in shape
     ]
     colour = tuple(rng.choice([rng.randrange(60), rng.randrange(200, 256)]) for _ in range(3))

@@ -1,0 +1,171 @@
+"""`protect check` finds whatever was done to a protected folder, and names the file."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import cli
+from PIL import Image
+
+
+def rewrite_manifest(done: SimpleNamespace) -> None:
+    (done.protected / "manifest.json").write_text(json.dumps(done.manifest))
+
+
+def record(done: SimpleNamespace, output: str) -> dict:
+    return next(i for i in done.manifest["images"] if i["output"] == output)
+
+
+def change_pixel(done: SimpleNamespace, by: int = 1) -> None:
+    path = done.protected / "red/0.png"
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[3, 4, 1] = (int(pixels[3, 4, 1]) + by) % 256
+    Image.fromarray(pixels).save(path)
+
+
+def rename(done: SimpleNamespace) -> None:
+    (done.protected / "red/0.png").rename(done.protected / "red/zero.png")
+
+
+def remove(done: SimpleNamespace) -> None:
+    (done.protected / "red/0.png").unlink()
+
+
+def move_to_other_class(done: SimpleNamespace) -> None:
+    (done.protected / "red/0.png").rename(done.protected / "blue/red0.png")
+    record(done, "red/0.png")["output"] = "blue/red0.png"
+    rewrite_manifest(done)
+
+
+def swap_label_in_manifest(done: SimpleNamespace) -> None:
+    record(done, "red/0.png")["label"] = "blue"
+    rewrite_manifest(done)
+
+
+def save_as_jpeg(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    buffer = io.BytesIO()
+    Image.open(path).save(buffer, "JPEG", quality=75)
+    path.write_bytes(buffer.getvalue())
+
+
+def add_unprotected(done: SimpleNamespace) -> None:
+    shutil.copy(done.photos / "red/0.png", done.protected / "red/new.png")
+
+
+def truncate(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def resize(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    Image.open(path).resize((16, 16)).save(path)
+
+
+def break_budget_and_forge_the_manifest(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    pixels = np.asarray(Image.open(done.photos / "red/0.png")).copy()
+    pixels[0, 0, 0] = pixels[0, 0, 0] + 9 if pixels[0, 0, 0] < 128 else pixels[0, 0, 0] - 9
+    Image.fromarray(pixels).save(path)
+    record(done, "red/0.png")["output_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite_manifest(done)
+
+
+def change_original(done: SimpleNamespace) -> None:
+    Image.new("RGB", (32, 32)).save(done.photos / "red/0.png")
+
+
+def add_original(done: SimpleNamespace) -> None:
+    shutil.copy(done.photos / "red/0.png", done.photos / "red/late.png")
+
+
+def leave_the_folder(done: SimpleNamespace) -> None:
+    shutil.copy(done.protected / "red/0.png", done.root / "outside.png")
+    record(done, "red/0.png")["output"] = "../outside.png"
+    rewrite_manifest(done)
+
+
+TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
+    (change_pixel, "changed", "red/0.png"),
+    (rename, "missing", "red/0.png"),
+    (rename, "extra", "red/zero.png"),
+    (remove, "missing", "red/0.png"),
+    (move_to_other_class, "label", "blue/red0.png"),
+    (swap_label_in_manifest, "label", "red/0.png"),
+    (save_as_jpeg, "changed", "red/0.png"),
+    (save_as_jpeg, "budget", "red/0.png"),
+    (add_unprotected, "extra", "red/new.png"),
+    (truncate, "unreadable", "red/0.png"),
+    (resize, "size", "red/0.png"),
+    (break_budget_and_forge_the_manifest, "budget", "red/0.png"),
+    (change_original, "original", "red/0.png"),
+    (add_original, "count", "red/late.png"),
+    (leave_the_folder, "missing", "../outside.png"),
+]
+
+
+@pytest.mark.parametrize(("tamper", "kind", "file"), TAMPERINGS)
+def test_tampering_is_found_and_named(done, tamper, kind, file):
+    tamper(done)
+    result = cli("check", done.protected, "--json", "-q")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert not report["ok"]
+    assert (kind, file) in {(p["kind"], p["file"]) for p in report["problems"]}
+    result = cli("check", done.protected)
+    assert result.exit_code == 1
+    assert file in result.stdout
+
+
+def test_an_untouched_folder_is_intact_and_its_budget_is_measured(done):
+    result = cli("check", done.protected, "--json", "-q")
+    assert result.exit_code == 0, result.stdout
+    report = json.loads(result.stdout)
+    assert report["ok"]
+    assert report["n_images"] == 24
+    largest = max(
+        abs(
+            np.asarray(Image.open(done.photos / i["source"])).astype(int)
+            - np.asarray(Image.open(done.protected / i["output"])).astype(int)
+        ).max()
+        for i in done.manifest["images"]
+    )
+    assert report["measured_levels"] == largest
+
+
+def test_without_the_originals_the_budget_is_said_to_be_unmeasured(done):
+    shutil.rmtree(done.photos)
+    result = cli("check", done.protected, "--json", "-q")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["measured_levels"] is None
+    assert report["notes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "does not exist"),
+        (b"", "cannot be read"),
+        (b"{", "cannot be read"),
+        (b"[]", "not a manifest"),
+        (b'{"schema_version": 99}', "newer"),
+        (b'{"schema_version": 1}', "not a manifest"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_folder_without_a_readable_manifest_is_refused(done, content, words):
+    path = done.protected / "manifest.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    for command in ("check", "verify"):
+        result = cli(command, done.protected)
+        assert result.exit_code == 2
+        assert words in result.stderr

@@ -1,0 +1,137 @@
+"""The command as a shell meets it: exit statuses, streams, start-up."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import FAST, cli
+
+from protect import __version__
+
+
+def shell(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `protect WORDS` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "protect", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_the_two_commands_work_as_typed(done):
+    """`protect run ./photos --eps 8/255`, then `protect verify ./protected`, with nothing else."""
+    for name in ("protected", "protected.state"):
+        (done.root / name).rename(done.root / f"old-{name}")
+    effort = ("--rounds", "2", "-b", "8", "--size", "32")
+    run = shell("run", "./photos", "--eps", "8/255", *effort, cwd=done.root)
+    assert run.returncode == 0, run.stderr
+    assert "protect verify protected" in run.stderr
+    assert (done.root / "protected" / "manifest.json").is_file()
+    check = shell("check", "./protected", cwd=done.root)
+    assert check.returncode == 0, check.stdout
+    verify = shell("verify", "./protected", "--epochs", "1", "--json", cwd=done.root)
+    assert verify.returncode in (0, 1), verify.stderr
+    assert json.loads(verify.stdout)["verdict"] in ("pass", "fail", "inconclusive")
+
+
+def test_results_go_to_stdout_as_one_document_and_the_rest_to_stderr(done):
+    """C64."""
+    result = shell("run", done.photos, "-o", done.root / "json", *FAST, "--json")
+    assert json.loads(result.stdout)["images"]
+    assert "Optimising noise" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_quiet_says_nothing_but_the_result(done):
+    result = shell("check", done.protected, "-q")
+    assert result.stderr == ""
+    assert "intact" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--version",), 0, __version__),
+        (("--help",), 0, "verify"),
+        ((), 2, "Usage"),
+        (("run",), 2, "Missing argument"),
+        (("run", "x", "--eps", "8"), 2, "did you mean --eps 8/255?"),
+        (("run", "x", "--eps", "8/0"), 2, "not a number"),
+        (("run", "x", "--resume", "--overwrite"), 2, "exclude each other"),
+        (("run", "x", "--weights", "file.pth"), 2, "names no backbone"),
+        (("run", "x", "--rounds", "0"), 2, "rounds"),
+        (("run", "/nowhere"), 2, "/nowhere"),
+        (("verify", "/nowhere"), 2, "/nowhere"),
+        (("check", "/nowhere"), 2, "/nowhere"),
+        (("run", "x", "--device", "tpu"), 2, "device"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_bad_flags_and_folders_give_one_clear_error(words, status, said):
+    """C56."""
+    result = cli(*words)
+    assert result.exit_code == status
+    assert said in result.output + result.stderr
+    assert "Traceback" not in result.output + result.stderr
+
+
+def test_a_device_that_is_not_here_exits_with_3(done):
+    """C58."""
+    result = cli("run", done.photos, "-o", done.root / "x", "--device", "cuda:9")
+    assert result.exit_code == 3
+    assert "--device cpu" in result.stderr
+
+
+def test_a_defect_exits_with_70_and_without_a_traceback(done, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a planted defect")
+
+    monkeypatch.setattr("protect.check.check_folder", broken)
+    result = cli("check", done.protected)
+    assert result.exit_code == 70
+    assert "a planted defect" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "/x")])
+def test_a_machine_that_runs_out_exits_with_3(done, monkeypatch, error):
+    def exhausted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("protect.check.check_folder", exhausted)
+    assert cli("check", done.protected).exit_code == 3
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("protect.run.protect_folder", interrupted)
+    result = cli("run", done.photos, "-o", done.root / "x")
+    assert result.exit_code == 130
+    assert "--resume" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["protect", "protect.cli", "protect.console", "protect.manifest"]
+)
+def test_help_and_errors_need_no_torch(module):
+    code = f"import sys, {module}; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
+def test_names_cannot_write_to_the_terminal(done):
+    """A file name with an escape sequence or markup is shown, not obeyed."""
+    evil = done.protected / "red" / "\x1b[31m[bold]evil.png"
+    evil.write_bytes(b"x")
+    result = cli("check", done.protected)
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stdout
+    assert "[bold]evil.png" in result.stdout

@@ -1,0 +1,262 @@
+"""`protect run` on real files: what is published, what is recorded, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import FAST, cli, write_colours
+from PIL import Image
+
+from protect import ProtectError, RunConfig, protect_folder
+from protect.events import StageAdvanced, StageStarted
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file but the manifest, whose timings differ from run to run."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def test_every_picture_is_published_within_the_budget_under_its_own_name(done):
+    sources = {p.relative_to(done.photos) for p in done.photos.rglob("*.png")}
+    outputs = {p.relative_to(done.protected) for p in done.protected.rglob("*.png")}
+    assert outputs == sources
+    for name in sources:
+        original = np.asarray(Image.open(done.photos / name)).astype(int)
+        published = np.asarray(Image.open(done.protected / name)).astype(int)
+        assert published.shape == original.shape
+        assert 0 < abs(published - original).max() <= 8
+        assert (published - original).min() < 0 < (published - original).max()
+
+
+def test_one_class_has_one_pattern(done):
+    """C44: the manifest says class-wise, and the noise is class-wise."""
+
+    def change(name: str) -> np.ndarray:
+        original = np.asarray(Image.open(done.photos / name)).astype(int)
+        return np.asarray(Image.open(done.protected / name)).astype(int) - original
+
+    assert np.array_equal(change("red/0.png"), change("red/1.png"))
+    assert not np.array_equal(change("red/0.png"), change("blue/0.png"))
+
+
+def test_the_manifest_tells_the_facts(done):
+    manifest = done.manifest
+    assert manifest["schema_version"] == 1
+    assert manifest["classes"] == {"blue": 0, "red": 1}
+    assert manifest["eps"] == {"text": "8/255", "value": 8 / 255, "levels": 8}
+    assert [i["source"] for i in manifest["images"]] == sorted(
+        f"{c}/{i}.png" for c in ("blue", "red") for i in range(12)
+    )
+    assert manifest["surrogate"]["weights"]["origin"] == "package"
+    assert set(manifest["patterns"]) == {"blue", "red"}
+    assert len(manifest["binding"]) == 3
+    mapping = manifest["target_mapping"]
+    assert mapping["stages"] == ["hardest", "random", "dissimilar"]
+    assert {true: final["target"] for true, final in mapping["final"].items()} == {
+        "blue": "red",
+        "red": "blue",
+    }
+    for stage in mapping["counts"].values():
+        assert sum(n for row in stage.values() for n in row.values()) == 6 * 8
+        assert all(true not in row for true, row in stage.items())
+
+
+def test_nothing_of_this_machine_is_published(done):
+    text = (done.protected / "manifest.json").read_text()
+    assert str(done.root) not in text
+    assert "/tmp" not in text
+    for path in done.protected.rglob("*.png"):
+        assert not Image.open(path).getexif()
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
+    """C63."""
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    for name, extra in {"a": ("-j", "1"), "b": ("-j", "3"), "c": ("--seed", "1")}.items():
+        assert cli("run", photos, "-o", tmp_path / name, *FAST, *extra).exit_code == 0
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    assert files_of(tmp_path / "a") != files_of(tmp_path / "c")
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("Optimising", 1), ("Writing", 0), ("Writing", 5)])
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, steps):
+    """C54."""
+    monkeypatch.setattr("protect.run.CHECKPOINT_SECONDS", 0)
+    photos = write_colours(tmp_path / "photos", per_class=4)
+    settings = {"size": 32, "rounds": 3, "batch_size": 8, "preset": "quick", "device": "cpu"}
+    whole = RunConfig(source=photos, output=tmp_path / "whole", **settings)
+    protect_folder(whole)
+
+    current, left = "", steps
+
+    def kill(event) -> None:
+        nonlocal current, left
+        if isinstance(event, StageStarted):
+            current = event.name
+        if current.startswith(stage) and isinstance(event, StageAdvanced | StageStarted):
+            if left == 0:
+                raise KilledError
+            left -= 1
+
+    killed = RunConfig(source=photos, output=tmp_path / "killed", **settings)
+    with pytest.raises(KilledError):
+        protect_folder(killed, kill)
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    with pytest.raises(ProtectError, match=r"not empty|private state") as caught:
+        protect_folder(killed)
+    assert "--resume" in caught.value.hint
+    resumed = protect_folder(killed.model_copy(update={"existing": "resume"}))
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+    assert len(resumed.images) == 8
+    assert not (tmp_path / "killed.state" / "pixels.npy").exists()
+
+
+def test_resuming_with_other_settings_is_refused_and_names_them(done):
+    result = cli("run", done.photos, "-o", done.protected, *FAST, "--resume", "--eps", "4/255")
+    assert result.exit_code == 2
+    assert "eps" in result.stderr
+    assert "4/255" in result.stderr
+    assert (done.protected / "manifest.json").exists()
+
+
+def test_an_occupied_output_needs_a_word_and_foreign_files_are_never_touched(done):
+    assert cli("run", done.photos, "-o", done.protected, *FAST).exit_code == 2
+    (done.protected / "notes.txt").write_text("mine")
+    (done.photos / "red" / "0.png").unlink()
+    result = cli("run", done.photos, "-o", done.protected, *FAST, "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert (done.protected / "notes.txt").read_text() == "mine"
+    assert not (done.protected / "red" / "0.png").exists()
+
+    foreign = done.root / "foreign"
+    foreign.mkdir()
+    (foreign / "x.png").write_bytes(b"mine")
+    result = cli("run", done.photos, "-o", foreign, *FAST, "--overwrite")
+    assert result.exit_code == 2
+    assert (foreign / "x.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("photos", "photos/out", "inside the source"),
+        ("photos", "photos", "inside the source"),
+        ("photos/red", "photos", "inside the output"),
+        ("protected", "again", "protecting it twice"),
+        ("protected/red", "again", "protecting it twice"),
+        ("nowhere", "out", "nowhere"),
+    ],
+)
+def test_places_that_would_harm_are_refused(done, source, output, words):
+    before = files_of(done.root)
+    result = cli("run", done.root / source, "-o", done.root / output, *FAST)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert files_of(done.root) == before
+
+
+def test_unreadable_pictures_stop_the_run_before_compute_and_are_all_named(tmp_path):
+    """C20, C21, C55: the policy is to stop; nothing is left behind."""
+    photos = write_colours(tmp_path / "photos", per_class=4)
+    (photos / "red" / "empty.png").touch()
+    whole = (photos / "red" / "0.png").read_bytes()
+    (photos / "blue" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (photos / "blue" / "phone.heic").write_bytes(b"....ftypheic")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 2
+    for name in ("red/empty.png", "blue/cut.png", "blue/phone.heic"):
+        assert name in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.state").exists()
+
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, "--on-error", "skip")
+    assert result.exit_code == 1
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(manifest["images"]) == 8
+    assert {item["source"] for item in manifest["refused"]} == {
+        "red/empty.png",
+        "blue/cut.png",
+        "blue/phone.heic",
+    }
+
+
+def test_mixed_sizes_modes_and_formats_keep_their_shape(tmp_path):
+    """C13, C33 and the alpha plane of C26."""
+    photos = write_colours(tmp_path / "photos", per_class=2)
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> Image.Image:
+        return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+
+    noise(40, 33, 4).save(photos / "red" / "alpha.png")
+    noise(7, 90).save(photos / "red" / "grey.png")
+    noise(20, 30, 2).save(photos / "blue" / "grey-alpha.png")
+    noise(1, 1, 3).save(photos / "blue" / "dot.png")
+    noise(64, 64, 3).save(photos / "blue" / "photo.jpg", quality=95)
+    noise(64, 64, 3).save(photos / "blue" / "photo.png")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(manifest["images"]) == 10
+    assert len({item["output"] for item in manifest["images"]}) == 10
+    for item in manifest["images"]:
+        with (
+            Image.open(photos / item["source"]) as original,
+            Image.open(tmp_path / "out" / item["output"]) as published,
+        ):
+            assert published.size == original.size
+            assert published.mode == original.mode
+            before = np.asarray(original).astype(int)
+            after = np.asarray(published).astype(int)
+            assert abs(after - before).max() == item["linf_levels"] <= 8
+            if original.mode in ("RGBA", "LA"):
+                assert np.array_equal(after[..., -1], before[..., -1])
+    unchanged = [i["source"] for i in manifest["images"] if i["status"] == "unchanged"]
+    assert result.exit_code == (1 if unchanged else 0)
+    assert set(unchanged) <= {"blue/dot.png"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "metadata"])
+def test_labels_from_a_table_are_text_and_travel_with_the_pictures(tmp_path, kind):
+    """C37: `NA` and `0001` are class names."""
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    names = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
+    Image.open(photos / names[0]).save(photos / "red" / "extra.jpg", quality=95)
+    rows = [(name, "NA" if name.startswith("red") else "0001") for name in names]
+    rows.append(("red/extra.jpg", "NA"))
+    table = photos / "metadata.csv" if kind == "metadata" else tmp_path / "mine.csv"
+    lines = ["file_name,label,caption"] + [f"{name},{label},a b" for name, label in rows]
+    table.write_text("\n".join(lines), encoding="utf-8-sig")
+    flags = ("--labels", table) if kind == "csv" else ()
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, *flags)
+    assert result.exit_code == 0, result.stderr
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["classes"] == {"0001": 0, "NA": 1}
+    published = tmp_path / "out" / ("metadata.csv" if kind == "metadata" else "labels.csv")
+    text = published.read_text(encoding="utf-8")
+    assert "red/extra.png,NA,a b" in text.splitlines()
+    assert len(text.splitlines()) == 8
+    assert cli("check", tmp_path / "out").exit_code == 0
+    published.write_text(text.replace("red/extra.png,NA", "red/extra.png,0001"))
+    result = cli("check", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "red/extra.png" in result.stdout
+
+
+def test_fewer_than_two_classes_are_refused(tmp_path):
+    """C41."""
+    photos = write_colours(tmp_path / "photos", per_class=2)
+    for path in (photos / "red").iterdir():
+        path.write_bytes(b"")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, "--on-error", "skip")
+    assert result.exit_code == 2
+    assert "two classes" in result.stderr

@@ -1,0 +1,204 @@
+"""`protect verify`: a sceptic's verdict, and never one on a broken experiment."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from helpers import FAST, cli, write_colours
+
+QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu")
+
+
+def report_of(result) -> dict:
+    assert result.stdout, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_noise_that_does_nothing_fails_and_the_control_learns(tmp_path):
+    """One level of noise after one round is no protection; a verifier that passes it flatters."""
+    photos = write_colours(tmp_path / "photos", per_class=24)
+    weak = ("--size", "32", "--rounds", "1", "-b", "8", "--eps", "1/255")
+    assert cli("run", photos, "-o", tmp_path / "out", *weak).exit_code == 0
+    result = cli("verify", tmp_path / "out", *QUICK, "--json")
+    assert result.exit_code == 1, result.stderr
+    report = report_of(result)
+    assert report["schema_version"] == 1
+    assert report["verdict"] == "fail"
+    (cell,) = report["cells"]
+    assert cell["control_peak"] >= 0.9
+    assert cell["peak"] >= 0.9
+    assert cell["retained"] > 0.8
+    assert cell["retained_low"] <= cell["retained"] <= cell["retained_high"]
+    assert cell["chance"] == 0.5
+    assert cell["n_test"] == 12
+    assert cell["n_train"] == 36
+    assert len(cell["curve"]["protected"]) == len(cell["curve"]["control"]) == 4
+    assert cell["peak"] == max(cell["curve"]["protected"])
+    assert cell["final"] == cell["curve"]["protected"][-1]
+    assert cell["network"]["weights"]["origin"] == "package"
+    assert report["not_run"]
+    assert "fail" in cli("verify", tmp_path / "out", *QUICK).stdout
+
+
+def test_a_test_set_with_swapped_classes_gives_no_pass(tmp_path):
+    """Protected accuracy is then near 0, which would look like perfect protection."""
+    photos = write_colours(tmp_path / "photos", per_class=24)
+    assert cli("run", photos, "-o", tmp_path / "out", *FAST).exit_code == 0
+    test = write_colours(tmp_path / "test", per_class=20, seed=9)
+    (test / "red").rename(tmp_path / "aside")
+    (test / "blue").rename(test / "red")
+    (tmp_path / "aside").rename(test / "blue")
+    result = cli("verify", tmp_path / "out", *QUICK, "--test", test, "--json")
+    report = report_of(result)
+    assert report["split"]["kind"] == "test folder"
+    # The control does as badly: the experiment says nothing.
+    assert report["verdict"] == "inconclusive"
+    assert result.exit_code == 1
+
+
+def test_a_control_that_did_not_learn_is_inconclusive(done):
+    result = cli("verify", done.protected, "--epochs", "1", "--lr", "1e-9", "--json")
+    assert result.exit_code == 1
+    report = report_of(result)
+    assert report["verdict"] == "inconclusive"
+    assert "control" in report["cells"][0]["reason"]
+    assert report["cells"][0]["retained"] is None
+
+
+def test_the_same_seed_gives_the_same_report(done):
+    def accuracies() -> list:
+        cells = report_of(cli("verify", done.protected, *QUICK, "--json"))["cells"]
+        return [(cell["curve"], cell["retained"]) for cell in cells]
+
+    assert accuracies() == accuracies()
+
+
+def test_a_tampered_folder_gets_no_verdict(done):
+    shutil.copy(done.photos / "red/0.png", done.protected / "red/0.png")
+    result = cli("verify", done.protected, *QUICK, "--json")
+    assert result.exit_code == 2
+    assert not result.stdout
+    assert "red/0.png" in result.stderr
+
+
+def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
+    done.photos.rename(done.root / "moved")
+    result = cli("verify", done.protected, *QUICK)
+    assert result.exit_code == 2
+    assert "--clean" in result.stderr
+    result = cli("verify", done.protected, *QUICK, "--clean", done.root / "moved", "--json")
+    assert report_of(result)["cells"]
+
+
+@pytest.mark.parametrize("what", ["trained", "protected", "unknown class", "empty"])
+def test_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
+    """C08, C42, C49."""
+    test = write_colours(done.root / "test", per_class=3, seed=5)
+    if what == "trained":
+        shutil.copy(done.photos / "red/0.png", test / "red/other-name.png")
+        words = "red/other-name.png"
+    elif what == "protected":
+        shutil.copy(done.protected / "red/0.png", test / "red/p.png")
+        words = "red/p.png is a protected picture"
+    elif what == "unknown class":
+        (test / "red").rename(test / "green")
+        words = "green"
+    else:
+        shutil.rmtree(test)
+        test.mkdir()
+        words = "holds no pictures"
+    result = cli("verify", done.protected, *QUICK, "--test", test)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_an_unknown_backbone_is_a_usage_error_with_near_matches(done):
+    result = cli("verify", done.protected, "--backbone", "vit_b_61")
+    assert result.exit_code == 2
+    assert "vit_b_16" in result.stderr
+
+
+def test_missing_weights_exit_with_3_before_anything_is_trained(done, monkeypatch, tmp_path):
+    """C62: file, URL and cache are named; random weights are never used instead."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
+    result = cli(
+        "verify",
+        done.protected,
+        "--backbone",
+        "tf_efficientnet_lite0",
+        "--backbone",
+        "vit_b_16",
+        "--offline",
+    )
+    assert result.exit_code == 3
+    assert "vit_b_16-c867db91.pth" in result.stderr
+    assert "https://download.pytorch.org/models/" in result.stderr
+    assert str(tmp_path / "torch-home") in result.stderr
+    assert "--weights" in result.stderr
+    assert "Training" not in result.stderr
+
+
+def test_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
+    """The loading path is real; the weights are not trained, so accuracy is not the point here."""
+    torch.manual_seed(0)
+    file = tmp_path / "vit.pth"
+    torch.save(torchvision.models.vit_b_16(weights=None).state_dict(), file)
+    for label in ("red", "blue"):
+        for i in range(3, 12):
+            (done.protected / label / f"{i}.png").unlink()
+    done.manifest["images"] = [
+        i
+        for i in done.manifest["images"]
+        if int(i["source"][-5]) < 3 and len(i["source"].split("/")[1]) == 5
+    ]
+    (done.protected / "manifest.json").write_text(json.dumps(done.manifest))
+    for path in done.photos.rglob("*.png"):
+        if int(path.stem) >= 3:
+            path.unlink()
+    result = cli(
+        "verify",
+        done.protected,
+        "--backbone",
+        "vit_b_16",
+        "--weights",
+        f"vit_b_16={file}",
+        "--epochs",
+        "1",
+        "-b",
+        "2",
+        "--json",
+        "--offline",
+    )
+    assert result.exit_code in (0, 1), result.stderr
+    (cell,) = report_of(result)["cells"]
+    assert cell["backbone"] == "torchvision:vit_b_16"
+    assert cell["network"]["input_size"] == 224
+    assert cell["network"]["weights"]["origin"] == "file"
+    assert cell["network"]["weights"]["file"] == "vit.pth"
+
+
+def test_two_backbones_are_two_cells_and_the_worst_decides(done):
+    result = cli(
+        "verify",
+        done.protected,
+        *QUICK,
+        "--json",
+        "--backbone",
+        "tf_efficientnet_lite0",
+        "--backbone",
+        "timm:tf_efficientnet_lite0",
+    )
+    report = report_of(result)
+    assert len(report["cells"]) == 2
+    assert report["worst"] in (0, 1)
+
+
+def test_the_held_out_pictures_are_recorded_and_of_every_class(done):
+    report = report_of(cli("verify", done.protected, *QUICK, "--json"))
+    split = report["split"]
+    assert split["kind"] == "held out"
+    assert split["n_test"] == len(split["test"]) == 6
+    assert {Path(name).parent.name for name in split["test"]} == {"red", "blue"}

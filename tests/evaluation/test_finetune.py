@@ -1,0 +1,98 @@
+"""Fine-tuning learns what is there, and measures on clean pictures only."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from protect.data.cache import PixelCache
+from protect.errors import MachineError
+from protect.evaluation.finetune import Recipe, accuracy, fine_tune
+
+CPU = torch.device("cpu")
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 5, padding=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.norm(self.conv(x))).mean(dim=(2, 3)))
+
+
+def cache(labels: list[int], red: list[int], seed: int = 0) -> PixelCache:
+    """Return noise pictures with the given mean of the red channel."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (len(labels), 12, 12, 3))
+    pixels[..., 0] += np.array(red)[:, None, None]
+    rows = np.arange(len(labels))
+    return PixelCache(
+        pixels.astype(np.uint8), rows, torch.tensor(labels), torch.zeros(len(labels)).bool()
+    )
+
+
+LABELS = [0, 1] * 30
+RED = [0, 120] * 30
+RECIPE = Recipe(epochs=6, batch_size=10, lr=0.05)
+
+
+def train(train_set: PixelCache, test_set: PixelCache, seed: int = 0, **changes) -> tuple:
+    recipe = Recipe(**{"epochs": 6, "batch_size": 10, "lr": 0.05} | changes)
+    seen = []
+    curve = fine_tune(
+        Small(),
+        train_set,
+        test_set,
+        recipe,
+        seed=seed,
+        device=CPU,
+        on_epoch=lambda epoch, value: seen.append((epoch, value)),
+    )
+    assert seen == list(enumerate(curve, start=1))
+    return curve
+
+
+def test_it_learns_a_signal_and_swapped_labels_turn_it_round():
+    test = cache(LABELS, RED, seed=1)
+    assert train(cache(LABELS, RED), test)[-1] == 1
+    swapped = cache([1 - label for label in LABELS], RED)
+    assert train(swapped, test)[-1] == 0
+
+
+def test_it_learns_nothing_where_nothing_is():
+    nothing = [0] * 200
+    labels = [0, 1] * 100
+    curve = train(cache(labels, nothing), cache(labels, nothing, seed=1))
+    assert len(curve) == 6
+    assert abs(curve[-1] - 0.5) < 0.15
+
+
+def test_the_same_seed_gives_the_same_curve():
+    sets = cache(LABELS, [0] * 60), cache(LABELS, [0] * 60, seed=1)
+    assert train(*sets, seed=1) == train(*sets, seed=1)
+
+
+def test_fewer_pictures_than_a_batch_still_train():
+    few = cache([0, 1, 0, 1], [0, 120, 0, 120])
+    curve = train(few, few, batch_size=64, epochs=30)
+    assert curve[-1] >= 0.5
+
+
+def test_a_loss_that_explodes_stops_the_training():
+    with pytest.raises(MachineError, match="epoch 1"):
+        train(cache(LABELS, RED), cache(LABELS, RED), lr=1e38)
+
+
+def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not self.training
+            return F.one_hot((x.mean(dim=(1, 2, 3)) > 0.2).long(), 2).float()
+
+    assert accuracy(Fixed(), cache(LABELS, RED), CPU) == 1
+    assert accuracy(Fixed(), cache([1] * 60, RED), CPU) == 0.5

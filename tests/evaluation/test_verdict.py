@@ -1,0 +1,90 @@
+"""From accuracies to a verdict, at the edges too."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protect.evaluation.verdict import control_learned, judge, overall, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # Reference values of the score interval without continuity correction (Newcombe 1998).
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_agrees_with_the_literature(successes, n, low, high):
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(n=st.integers(1, 10_000), data=st.data())
+def test_wilson_interval_holds_the_share(n, data):
+    successes = data.draw(st.integers(0, n))
+    low, high = wilson_interval(successes, n)
+    assert 0 <= low <= successes / n + 1e-12
+    assert successes / n - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize(
+    ("protected", "control", "n", "verdict"),
+    [
+        (0.10, 0.80, 1000, "pass"),
+        (0.14, 0.80, 1000, "pass"),
+        (0.80, 0.80, 1000, "fail"),
+        (0.45, 0.80, 1000, "fail"),
+        (0.30, 0.80, 1000, "inconclusive"),
+        (0.10, 0.80, 10, "inconclusive"),
+        (0.10, 0.15, 1000, "inconclusive"),
+        (0.00, 0.80, 1000, "pass"),
+    ],
+)
+def test_the_verdict_of_ten_classes(protected, control, n, verdict):
+    assert judge(protected, control, 0.1, n, max_retained=0.3).verdict == verdict
+
+
+def test_retained_is_the_share_of_what_the_control_learned_above_chance():
+    judged = judge(0.24, 0.8, 0.1, 1000, 0.3)
+    assert judged.retained == pytest.approx(0.2)
+    assert judged.low < 0.2 < judged.high
+    assert judge(0.05, 0.8, 0.1, 1000, 0.3).retained == 0
+
+
+def test_below_chance_is_nothing_retained_and_a_full_copy_is_one():
+    assert judge(0.8, 0.8, 0.1, 1000, 0.3).retained == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("control", "chance", "learned"),
+    [(0.19, 0.1, False), (0.2, 0.1, True), (0.74, 0.5, False), (0.75, 0.5, True), (1.0, 0.9, True)],
+)
+def test_what_a_control_must_reach(control, chance, learned):
+    assert control_learned(control, chance) is learned
+
+
+def test_a_control_that_did_not_learn_has_no_figures():
+    judged = judge(0.1, 0.12, 0.1, 1000, 0.3)
+    assert (judged.retained, judged.low, judged.high) == (None, None, None)
+    assert judged.verdict == "inconclusive"
+    assert "control" in judged.reason
+
+
+def test_the_worst_cell_decides():
+    assert overall(["pass", "pass"]) == "pass"
+    assert overall(["pass", "inconclusive"]) == "inconclusive"
+    assert overall(["inconclusive", "fail", "pass"]) == "fail"
+
+
+def test_more_test_pictures_narrow_the_interval():
+    def width(n: int) -> float:
+        judged = judge(0.2, 0.8, 0.1, n, 0.3)
+        return judged.high - judged.low
+
+    assert width(4000) < width(1000) < width(100)
+    assert width(4000) == pytest.approx(width(1000) / 2, rel=0.1)
+    assert not math.isnan(width(1))
