@@ -9,8 +9,9 @@ from pathlib import Path
 
 from protect.config import CheckConfig
 from protect.data.decode import decode
-from protect.data.discover import IMAGE_SUFFIXES, discover
+from protect.data.discover import discover
 from protect.data.labels import read_labels
+from protect.data.walk import IMAGE_SUFFIXES
 from protect.errors import ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.manifest import MANIFEST_NAME, CheckReport, ImageRecord, Manifest, Problem, ProblemKind
@@ -45,7 +46,7 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
     threads = thread_count(config.workers)
 
     def examine(record: ImageRecord) -> _Finding:
-        return _examine(record, config.protected, source, manifest.eps.levels)
+        return _examine(record, config.protected, source, manifest)
 
     with stage("Checking images", len(manifest.images), listener):
         findings = []
@@ -88,8 +89,11 @@ def find_source(protected: Path, given: Path | None) -> Path | None:
     return path if path is not None and path.is_dir() else None
 
 
-def _examine(record: ImageRecord, protected: Path, source: Path | None, levels: int) -> _Finding:
+def _examine(
+    record: ImageRecord, protected: Path, source: Path | None, manifest: Manifest
+) -> _Finding:
     """Look at one published picture: its bytes, its size, its distance to the original."""
+    levels, max_pixels = manifest.eps.levels, manifest.max_pixels
     path = protected / record.output
     if not is_within(path, protected):
         return _Finding((_problem(record, "missing", "its path leaves the folder"),), None)
@@ -99,7 +103,7 @@ def _examine(record: ImageRecord, protected: Path, source: Path | None, levels: 
     if sha256_of(path) != record.output_sha256:
         problems.append(_problem(record, "changed", "its bytes are not those that were written"))
     try:
-        picture = decode(path)
+        picture = decode(path, max_pixels)
     except ImageRefused as refusal:
         return _Finding((*problems, _problem(record, "unreadable", refusal.message)), None)
     if (picture.width, picture.height) != (record.width, record.height):
@@ -116,7 +120,7 @@ def _examine(record: ImageRecord, protected: Path, source: Path | None, levels: 
         other = "the original is not the file that was protected"
         problems.append(Problem(file=record.source, kind="original", message=other))
     try:
-        original = decode(original_path)
+        original = decode(original_path, max_pixels)
     except ImageRefused as refusal:
         bad = Problem(file=record.source, kind="original", message=refusal.message)
         return _Finding((*problems, bad), None)

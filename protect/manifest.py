@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from protect.config import Eps
+from protect.config import DEFAULT_MAX_PIXELS, Eps
 from protect.errors import InputError
 from protect.system.files import write_atomically
 
@@ -214,6 +214,12 @@ class Manifest(_Document):
     ignored: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     timing: Timing
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture that the run would read."""
+        recorded = self.config.get("max_pixels")
+        return recorded if isinstance(recorded, int) else DEFAULT_MAX_PIXELS
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all."""

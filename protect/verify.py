@@ -67,17 +67,21 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     source = _require_source(config)
     _require_integrity(config, source, listener)
 
-    # 2. Which pictures train, which test. The test is always clean.
+    # 2. Every network is at hand, before hours are spent on the first.
+    for name in config.backbones:
+        _load(name, config, manifest)
+
+    # 3. Which pictures train, which test. The test is always clean.
     data = _split(config, manifest, source)
 
-    # 3. One cell per backbone: the control on the originals, then the same on the protected.
+    # 4. One cell per backbone: the control on the originals, then the same on the protected.
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
         cells = tuple(
             _run_cell(name, data, manifest, config, device, threads, Path(folder), listener)
             for name in config.backbones
         )
 
-    # 4. The verdict is the worst of what was run.
+    # 5. The verdict is the worst of what was run.
     return VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
         max_retained=config.max_retained,
@@ -161,18 +165,7 @@ def _run_cell(
 ) -> Cell:
     """Train one backbone on the originals and on the protected pictures, and compare."""
     start = time.perf_counter()
-
-    def fresh() -> Backbone:
-        return load_backbone(
-            name,
-            classes=len(manifest.classes),
-            size=config.size or int(manifest.config["size"]),
-            weights=config.weights,
-            offline=config.offline,
-            seed=config.seed,
-        )
-
-    victim = fresh()
+    victim = _load(name, config, manifest)
     network: Network = victim.description
 
     def load(samples: list[Sample], what: str) -> PixelCache:
@@ -183,7 +176,7 @@ def _run_cell(
                 network.input_size,
                 folder / f"{what}.npy",
                 threads=threads,
-                max_pixels=int(manifest.config["max_pixels"]),
+                max_pixels=manifest.max_pixels,
                 listener=listener,
             )
 
@@ -202,7 +195,9 @@ def _run_cell(
             )
 
     test = load(data.test, "test pictures")
-    control = train(fresh(), load(data.train_clean, "originals"), "the originals")
+    control = train(
+        _load(name, config, manifest), load(data.train_clean, "originals"), "the originals"
+    )
     curve = train(victim, load(data.train_protected, "protected pictures"), "the protected")
     chance = chance_of(test.labels.tolist())
     judgement = judge(max(curve), max(control), chance, len(test), config.max_retained)
@@ -226,6 +221,18 @@ def _run_cell(
         curve=Curve(protected=curve, control=control),
         verdict=judgement.verdict,
         reason=judgement.reason,
+    )
+
+
+def _load(name: str, config: VerifyConfig, manifest: Manifest) -> Backbone:
+    """Load a fresh backbone; the control and its counterpart start from the same head."""
+    return load_backbone(
+        name,
+        classes=len(manifest.classes),
+        size=config.size or manifest.surrogate.input_size,
+        weights=config.weights,
+        offline=config.offline,
+        seed=config.seed,
     )
 
 

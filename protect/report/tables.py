@@ -59,7 +59,7 @@ def run_summary(manifest: Manifest) -> RenderableType:
         table.add_row(Text("left out", style="bold red"), f"{len(manifest.refused)} pictures")
     if unchanged:
         table.add_row(
-            Text("unchanged", style="bold red"), f"{unchanged} pictures are too small for noise"
+            Text("unchanged", style="bold red"), f"{unchanged} pictures show no noise: not one pixel differs"
         )
     lines = some_of([f"{item.source}: {item.reason}" for item in manifest.refused])
     return Group(table, *(printable(line) for line in lines))

@@ -18,9 +18,9 @@ def report_of(result) -> dict:
 
 
 def test_noise_that_does_nothing_fails_and_the_control_learns(tmp_path):
-    """One level of noise after one round is no protection; a verifier that passes it flatters."""
+    """Faint noise after one round is no protection; a verifier that passes it flatters."""
     photos = write_colours(tmp_path / "photos", per_class=24)
-    weak = ("--size", "32", "--rounds", "1", "-b", "8", "--eps", "1/255")
+    weak = ("--size", "32", "--rounds", "1", "-b", "8", "--eps", "3/255")
     assert cli("run", photos, "-o", tmp_path / "out", *weak).exit_code == 0
     result = cli("verify", tmp_path / "out", *QUICK, "--json")
     assert result.exit_code == 1, result.stderr
