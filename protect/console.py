@@ -23,6 +23,8 @@ from protect.errors import ProtectError
 from protect.events import Event, Notice, StageAdvanced, StageFinished, StageStarted
 from protect.report.tables import printable, some_of
 
+LOG_WIDTH = 120
+"""Columns of a table that is written to a file or a pipe."""
 SECONDS_BETWEEN_LINES = 15.0
 """In a log, a running stage says how far it is this often."""
 
@@ -36,8 +38,13 @@ class Screen:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        self.err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+        self.err = Console(
+            stderr=True,
+            highlight=False,
+            soft_wrap=True,
+            width=None if sys.stderr.isatty() else LOG_WIDTH,
+        )
         self._stage: _Bar | _Lines | None = None
 
     def listen(self, event: Event) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from protect.bait.engine import Engine
-from protect.bait.patterns import ClassPatterns
+from protect.bait.patterns import TILE, ClassPatterns
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
@@ -23,7 +23,8 @@ from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing, Tool
-from protect.models.backbones import Backbone, load_backbone
+from protect.models.backbones import load_backbone
+from protect.models.features import WithFeatures
 from protect.output.folder import (
     StateFolder,
     begin,
@@ -89,14 +90,15 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
                 listener=listener,
             )
         require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
-        surrogate = load_backbone(
+        backbone = load_backbone(
             config.surrogate,
             classes=len(listing.classes),
             size=reading.size,
             weights=config.weights,
             offline=config.offline,
             seed=config.seed,
-        ).to(device)
+        )
+        surrogate = WithFeatures(backbone).to(device)
         if resumed:
             listener(Notice(f"resuming the run in {config.output}"))
         else:
@@ -119,7 +121,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         eps=config.eps,
         classes={name: index for index, name in enumerate(listing.classes)},
         labels=listing.labels,
-        surrogate=surrogate.description,
+        surrogate=backbone.description,
         target_mapping=target_mapping(engine.target_counts.cpu(), config.targets, listing.classes),
         patterns=pattern_digests(noise, listing.classes),
         binding=tuple(round(share, 4) for share in engine.binding),
@@ -153,7 +155,7 @@ def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
 
 
 def _new_engine(
-    surrogate: Backbone,
+    surrogate: WithFeatures,
     reading: Reading,
     config: RunConfig,
     classes: tuple[str, ...],
@@ -166,6 +168,7 @@ def _new_engine(
         channels=1 if bool(reading.pictures.grey.all()) else 3,
         height=height,
         width=width,
+        tile=TILE,
         levels=config.eps.levels,
         generator=generator(config.seed, "patterns"),
     ).to(device)

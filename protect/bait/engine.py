@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from protect.bait.binding import centroid_logits
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, stage_at
 from protect.budget import publish
@@ -28,6 +29,8 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 GRADIENT_CLIP = 5.0
 """Of the surrogate's real step, as in the authors' code (method section 3)."""
+HEAD_WEIGHT = 0.2
+"""Of the published binding by the surrogate's head, beside the binding in feature space."""
 
 
 class Pictures(Protocol):
@@ -86,7 +89,8 @@ class Engine:
     stopped.
 
     Args:
-        surrogate: Takes (B, 3, H, W) in [0, 1] to logits (B, K); its weights are changed.
+        surrogate: Takes (B, 3, H, W) in [0, 1] to features (B, D) and logits (B, K); its weights
+            are changed.
         patterns: The noise; its weights are what is wanted.
         pictures: The training pictures.
         effort: Counts and rates.
@@ -188,7 +192,7 @@ class Engine:
             The loss, and the share of pictures taken for their target; scalars, detached.
         """
         targets = self.choose_targets(ahead, batch, stage, draws)
-        loss, logits = self.outer_loss(ahead, batch, targets, draws)
+        loss, hit = self.outer_loss(ahead, batch, targets, draws)
         self.outer_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.outer_optimiser.step()
@@ -196,7 +200,7 @@ class Engine:
         self.target_counts[stage].index_put_(
             (pairs[0], pairs[1]), torch.ones_like(batch.y), accumulate=True
         )
-        return loss.detach(), (logits.argmax(dim=1) == targets).float().mean()
+        return loss.detach(), hit
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
         """Take the surrogate's real step on (x + noise of the true class, true class)."""
@@ -218,7 +222,7 @@ class Engine:
         classes = self.patterns.weight.shape[0]
         if rule.reads_logits:
             with torch.no_grad():
-                logits = self._logits(ahead, batch.x, draws)
+                _, logits = self._see(ahead, batch.x, draws)
         else:
             logits = batch.x.new_zeros(len(batch.y), classes)
         return rule.rule(logits, batch.y, draws)
@@ -229,7 +233,8 @@ class Engine:
         """Cross-entropy of pictures with the noise of their true class, to their true class."""
         with torch.no_grad():
             published = self._with_noise_of(batch.y, batch)
-        return F.cross_entropy(self._logits(weights, published, draws), batch.y)
+        _, logits = self._see(weights, published, draws)
+        return F.cross_entropy(logits, batch.y)
 
     def outer_loss(
         self,
@@ -240,31 +245,39 @@ class Engine:
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of pictures with the noise of their target class, to their target class.
 
+        Twice: by the surrogate's own head, as published, and by the nearest centroid in feature
+        space (see `binding`), which is what another head will find.
+
         Returns:
-            The loss, a scalar, and the logits (B, K).
+            The loss, and the share of pictures that feature space takes for their target; scalars.
         """
         published = self._with_noise_of(targets, batch)
-        logits = self._logits(weights, published, draws)
-        return F.cross_entropy(logits, targets), logits
+        features, logits = self._see(weights, published, draws)
+        nearest, compared = centroid_logits(features, targets, logits.shape[1])
+        by_head = F.cross_entropy(logits, targets)
+        by_feature = F.cross_entropy(nearest, targets, reduction="none")
+        # A mean over none would be nan: a picture without company counts as 0.
+        by_feature = by_feature.where(compared, 0).sum() / compared.sum().clamp(min=1)
+        hit = (nearest.argmax(dim=1) == targets).float().mean()
+        return HEAD_WEIGHT * by_head + by_feature, hit
 
     def _with_noise_of(self, classes: Tensor, batch: Batch) -> Tensor:
         height, width = batch.x.shape[-2:]
         return publish(batch.x, self.patterns(classes, batch.grey, height, width))
 
-    def _logits(
+    def _see(
         self, weights: Mapping[str, Tensor] | None, pixels: Tensor, draws: torch.Generator
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Show pixels in [0, 255] to the surrogate as a stranger's training would."""
         view = random_crop_flip(pixels, draws) / 255
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
         ):
             if weights is None:
-                logits = self.surrogate(view)
+                features, logits = self.surrogate(view)
             else:
-                logits = functional_call(self.surrogate, dict(weights), (view,))
-        out: Tensor = logits.float()
-        return out
+                features, logits = functional_call(self.surrogate, dict(weights), (view,))
+        return features.float(), logits.float()
 
     def _draw(self, draws: torch.Generator) -> Batch:
         index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)

@@ -1,10 +1,14 @@
 """The noise as something to optimise: one pattern per class, bounded by construction."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from protect.budget import resize_noise, to_grey
 
+TILE = 16
+"""Side of the repeated square, in pixels of the working size."""
 INITIAL_SPREAD = 0.1
 """Half-width of the uniform start in tanh space: a tenth of the budget, to break symmetry."""
 
@@ -13,13 +17,15 @@ class ClassPatterns(nn.Module):
     """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
 
     The published artefact of BAIT is one pattern per class (method section 3); here it is
-    optimised directly.
+    optimised directly. A pattern repeats a small tile: networks read texture wherever it lies, so
+    a tile gets the gradient of all its copies, and a stranger's crop only shifts it.
 
     Args:
         classes: K, at least 2.
         channels: 1 where every picture is grey, else 3.
         height: Rows of a pattern.
         width: Columns of a pattern.
+        tile: Side of the square that is repeated; patterns of fewer pixels repeat nothing.
         levels: The budget in whole 8-bit levels.
         generator: Draws the start.
     """
@@ -30,17 +36,23 @@ class ClassPatterns(nn.Module):
         channels: int,
         height: int,
         width: int,
+        tile: int,
         levels: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        start = torch.rand(classes, channels, height, width, generator=generator) * 2 - 1
+        shape = classes, channels, min(tile, height), min(tile, width)
+        start = torch.rand(shape, generator=generator) * 2 - 1
         self.weight = nn.Parameter(start * INITIAL_SPREAD)
         self.levels = levels
+        self.height, self.width = height, width
 
     def table(self) -> Tensor:
         """Return all patterns: (K, C, h, w), float32, in levels, within the budget."""
-        return self.levels * torch.tanh(self.weight)
+        tiles = self.levels * torch.tanh(self.weight)
+        down = math.ceil(self.height / tiles.shape[2])
+        across = math.ceil(self.width / tiles.shape[3])
+        return tiles.repeat(1, 1, down, across)[:, :, : self.height, : self.width]
 
     def forward(self, classes: Tensor, grey: Tensor, height: int, width: int) -> Tensor:
         """Return the noise that each picture would be published with.

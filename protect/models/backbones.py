@@ -52,16 +52,18 @@ class Backbone(nn.Module):
         network: The library's network with a new head.
         input_size: Side in pixels of the square that `network` is given.
         description: Name, weights and preprocessing, for manifests and reports.
+        head: Name below `network` of the layer that turns features to logits.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, description: Network) -> None:
+    def __init__(self, network: nn.Module, description: Network, head: str) -> None:
         super().__init__()
         self.network = network
         self.input_size = description.input_size
         self.description = description
+        self.head = head
         for name, values in (("mean", description.mean), ("std", description.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
@@ -150,7 +152,8 @@ def load_backbone(
         mean=preprocessing.mean,
         std=preprocessing.std,
     )
-    backbone = Backbone(network.train(), description)
+    layer = next(key for key in network.state_dict() if key in head).rpartition(".")[0]
+    backbone = Backbone(network.train(), description, layer)
     return backbone.to(memory_format=torch.channels_last)  # 1.9 times as fast on a 2-core CPU
 
 

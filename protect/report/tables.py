@@ -59,7 +59,8 @@ def run_summary(manifest: Manifest) -> RenderableType:
         table.add_row(Text("left out", style="bold red"), f"{len(manifest.refused)} pictures")
     if unchanged:
         table.add_row(
-            Text("unchanged", style="bold red"), f"{unchanged} pictures show no noise: not one pixel differs"
+            Text("unchanged", style="bold red"),
+            f"{unchanged} pictures show no noise: not one pixel differs",
         )
     lines = some_of([f"{item.source}: {item.reason}" for item in manifest.refused])
     return Group(table, *(printable(line) for line in lines))
@@ -90,10 +91,11 @@ def check_summary(report: CheckReport) -> RenderableType:
 def verify_summary(report: VerifyReport) -> RenderableType:
     """A row per cell, then the verdict and what was not tried."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("backbone", "mode", "attack"):
-        table.add_column(name)
-    for name in ("control", "final", "peak", "chance", "retained [95 %]", "verdict"):
-        table.add_column(name, justify="right")
+    for name in ("backbone", "training", "attack"):
+        table.add_column(name, overflow="fold")
+    for name in ("control", "final", "peak", "chance", "retained [95 %]"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for cell in report.cells:
         retained = (
             "-"

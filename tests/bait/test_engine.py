@@ -7,7 +7,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from protect.bait import engine as engine_module
-from protect.bait.engine import Batch, Engine
+from protect.bait.binding import centroid_logits
+from protect.bait.engine import HEAD_WEIGHT, Batch, Engine
 from protect.bait.patterns import ClassPatterns
 from protect.bait.state import pack, unpack
 from protect.config import Effort, Targets
@@ -39,8 +40,9 @@ class Net(nn.Module):
         self.norm = nn.BatchNorm2d(6)
         self.head = nn.Linear(6, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.norm(self.conv(x))).mean(dim=(2, 3)))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = F.relu(self.norm(self.conv(x))).mean(dim=(2, 3))
+        return features, self.head(features)
 
 
 def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
@@ -59,6 +61,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
     patterns = ClassPatterns(
         settings["classes"],
         settings["channels"],
+        SIDE,
         SIDE,
         SIDE,
         settings["levels"],
@@ -92,7 +95,7 @@ def a_batch() -> Batch:
 
 def by_hand(surrogate: nn.Module, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
     published = (x + noise).clamp(0, 255).round() / 255
-    return F.cross_entropy(surrogate(published), labels)
+    return F.cross_entropy(surrogate(published)[1], labels)
 
 
 @pytest.mark.usefixtures("plain_view")
@@ -112,14 +115,17 @@ class TestLosses:
         engine, batch, draws = make_engine(), a_batch(), torch.Generator()
         targets = torch.tensor([1, 2, 0, 2, 0, 1])
         table = engine.patterns.table()
-        expected = by_hand(engine.surrogate, batch.x, table[targets], targets)
-        loss, logits = engine.outer_loss(None, batch, targets, draws)
-        assert torch.allclose(loss, expected)
-        assert logits.shape == (6, CLASSES)
-        own_noise = by_hand(engine.surrogate, batch.x, table[batch.y], targets)
-        own_label = by_hand(engine.surrogate, batch.x, table[targets], batch.y)
-        for wrong in (own_noise, own_label):
-            assert not torch.allclose(loss, wrong)
+
+        def outer_by_hand(noise: Tensor, labels: Tensor) -> Tensor:
+            features, _ = engine.surrogate((batch.x + noise).clamp(0, 255).round() / 255)
+            nearest, _ = centroid_logits(features, labels, CLASSES)
+            by_head = by_hand(engine.surrogate, batch.x, noise, labels)
+            return HEAD_WEIGHT * by_head + F.cross_entropy(nearest, labels)
+
+        loss, _ = engine.outer_loss(None, batch, targets, draws)
+        assert torch.allclose(loss, outer_by_hand(table[targets], targets))
+        for noise, labels in ((batch.y, targets), (targets, batch.y), (batch.y, batch.y)):
+            assert not torch.allclose(loss, outer_by_hand(table[noise], labels))
 
     def test_the_outer_gradient_reaches_the_targets_patterns_and_no_other(self):
         engine, batch = make_engine(), a_batch()
@@ -156,7 +162,7 @@ class TestLosses:
         ahead = engine.look_ahead(batch, draws)
         twin = Net()
         twin.load_state_dict(ahead)
-        logits = twin(batch.x / 255)
+        _, logits = twin(batch.x / 255)
         least = logits.scatter(1, batch.y[:, None], torch.inf).argmin(dim=1)
         most = logits.scatter(1, batch.y[:, None], -torch.inf).argmax(dim=1)
         assert torch.equal(engine.choose_targets(ahead, batch, 0, draws), most)
@@ -171,8 +177,9 @@ class Correlator(nn.Module):
         self.signs = signs
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * torch.einsum("bchw,kchw->bk", x - 0.5, self.signs)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.scale * torch.einsum("bchw,kchw->bk", x - 0.5, self.signs)
+        return logits, logits
 
 
 @pytest.mark.usefixtures("plain_view")

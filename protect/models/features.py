@@ -1,0 +1,43 @@
+"""A backbone that shows the features its head reads beside the logits."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from protect.models.backbones import Backbone
+
+
+class WithFeatures(nn.Module):
+    """Wraps a backbone so that a forward gives (features, logits).
+
+    Args:
+        backbone: The classifier.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self._seen: list[Tensor] = []
+        backbone.network.get_submodule(backbone.head).register_forward_pre_hook(self._keep)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify pictures.
+
+        Args:
+            x: (B, 3, H, W), float in [0, 1].
+
+        Returns:
+            Features (B, D) that the head was given, averaged over positions where it reads several,
+            and logits (B, K).
+        """
+        self._seen.clear()
+        logits: Tensor = self.backbone(x)
+        features = self._seen.pop()
+        if features.ndim == 4:  # (B, D, h, w): a convolution for a head
+            features = features.mean(dim=(2, 3))
+        elif features.ndim == 3:  # (B, tokens, D)
+            features = features.mean(dim=1)
+        return features, logits
+
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002
+        self._seen.append(inputs[0])
