@@ -17,7 +17,7 @@ from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import PixelCache, load_square
 from protect.data.discover import Sample
 from protect.errors import InputError
-from protect.evaluation.finetune import Recipe, fine_tune
+from protect.evaluation.finetune import Recipe, fine_tune, gentle_recipe
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
 from protect.evaluation.verdict import judge, overall
 from protect.events import Listener, StageAdvanced, ignore, stage
@@ -25,7 +25,6 @@ from protect.manifest import Cell, Curve, Manifest, Network, Split, Tool, Verify
 from protect.models.backbones import Backbone, load_backbone
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 
-GENTLE = Recipe(epochs=10, batch_size=64, lr=0.002)
 NOT_RUN = (
     "training modes: linear probe, frozen first stages, from scratch, last-layer refit",
     "attacks: JPEG, greyscale, blur and resize, cutmix and mixup, orthogonal projection, "
@@ -73,11 +72,14 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 3. Which pictures train, which test. The test is always clean.
     data = _split(config, manifest, source)
+    recipe = gentle_recipe(
+        data.split.n_train, epochs=config.epochs, batch_size=config.batch_size, lr=config.lr
+    )
 
     # 4. One cell per backbone: the control on the originals, then the same on the protected.
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
         cells = tuple(
-            _run_cell(name, data, manifest, config, device, threads, Path(folder), listener)
+            _run_cell(name, data, recipe, manifest, config, device, threads, Path(folder), listener)
             for name in config.backbones
         )
 
@@ -88,7 +90,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
         not_run=NOT_RUN,
-        recipe=asdict(_recipe(config)),
+        recipe=asdict(recipe),
         split=data.split,
         environment=Tool(**tool_facts(device)),
     )
@@ -145,17 +147,10 @@ def _split(config: VerifyConfig, manifest: Manifest, source: Path) -> _Data:
     )
 
 
-def _recipe(config: VerifyConfig) -> Recipe:
-    return Recipe(
-        epochs=config.epochs or GENTLE.epochs,
-        batch_size=config.batch_size or GENTLE.batch_size,
-        lr=config.lr or GENTLE.lr,
-    )
-
-
 def _run_cell(
     name: str,
     data: _Data,
+    recipe: Recipe,
     manifest: Manifest,
     config: VerifyConfig,
     device: torch.device,
@@ -181,7 +176,6 @@ def _run_cell(
             )
 
     def train(backbone: Backbone, pictures: PixelCache, what: str) -> tuple[float, ...]:
-        recipe = _recipe(config)
         report = _epoch_reporter(listener)
         with stage(f"Training {network.name} on {what}", recipe.epochs, listener):
             return fine_tune(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from protect.data.cache import PixelCache
 from protect.errors import MachineError
-from protect.evaluation.finetune import Recipe, accuracy, fine_tune
+from protect.evaluation.finetune import Recipe, accuracy, fine_tune, gentle_recipe
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,6 @@ def cache(labels: list[int], red: list[int], seed: int = 0) -> PixelCache:
 
 LABELS = [0, 1] * 30
 RED = [0, 120] * 30
-RECIPE = Recipe(epochs=6, batch_size=10, lr=0.05)
 
 
 def train(train_set: PixelCache, test_set: PixelCache, seed: int = 0, **changes) -> tuple:
@@ -96,3 +95,17 @@ def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
 
     assert accuracy(Fixed(), cache(LABELS, RED), CPU) == 1
     assert accuracy(Fixed(), cache([1] * 60, RED), CPU) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_train", "batch_size", "epochs"),
+    [(3000, 128, 10), (50_000, 128, 10), (450, 28, 15), (40, 8, 46), (3, 8, 230)],
+)
+def test_small_datasets_get_smaller_batches_and_more_epochs(n_train, batch_size, epochs):
+    recipe = gentle_recipe(n_train)
+    assert (recipe.batch_size, recipe.epochs, recipe.lr) == (batch_size, epochs, 0.002)
+
+
+def test_own_settings_go_over_the_recipe():
+    recipe = gentle_recipe(3000, epochs=3, batch_size=10, lr=0.5)
+    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (3, 10, 0.5)
