@@ -1,8 +1,9 @@
 """Export Fashion-MNIST to class folders of PNGs, as `protect run` and `protect verify` read them.
 
-    python examples/export_fashion_mnist.py OUT [--train 3000] [--test 1000] [--side 64]
+    python examples/export_fashion_mnist.py OUT [--train N] [--test N] [--side 64] [--mode L|RGB]
 
-Writes OUT/train/<class>/*.png and OUT/test/<class>/*.png, greyscale like the originals. These
+Writes OUT/train/<class>/*.png and OUT/test/<class>/*.png, greyscale like the originals, or
+with three equal channels as most training code wants them (--mode RGB). These
 come from the Debian package `dataset-fashion-mnist`, or from any folder with the four files of
 https://github.com/zalandoresearch/fashion-mnist, named by --data.
 """
@@ -39,7 +40,7 @@ def read(data: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def export(data: Path, part: str, count: int, side: int, folder: Path) -> None:
+def export(data: Path, part: str, count: int, side: int, mode: str, folder: Path) -> None:
     """Write the first `count` pictures of a part, enlarged to `side` pixels."""
     for i, (pixels, label) in enumerate(zip(*read(data, part), strict=True)):
         if i == count:
@@ -49,7 +50,7 @@ def export(data: Path, part: str, count: int, side: int, folder: Path) -> None:
         picture = Image.fromarray(pixels)
         if side != SIDE:
             picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-        picture.save(target)
+        picture.convert(mode).save(target)
 
 
 def main() -> None:
@@ -60,11 +61,12 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=3000)
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--mode", choices=("L", "RGB"), default="L")
     wanted = parser.parse_args()
     if not wanted.data.is_dir():
         parser.error(f"{wanted.data} does not exist: apt-get install dataset-fashion-mnist")
-    export(wanted.data, "train", wanted.train, wanted.side, wanted.out / "train")
-    export(wanted.data, "t10k", wanted.test, wanted.side, wanted.out / "test")
+    export(wanted.data, "train", wanted.train, wanted.side, wanted.mode, wanted.out / "train")
+    export(wanted.data, "t10k", wanted.test, wanted.side, wanted.mode, wanted.out / "test")
     print(f"wrote {wanted.out}/train and {wanted.out}/test")
 
 

@@ -17,6 +17,7 @@ from protect.config import (
     DEFAULT_BACKBONE,
     DEFAULT_MAX_PIXELS,
     DEFAULT_OUTPUT,
+    Binding,
     CheckConfig,
     Existing,
     OnError,
@@ -115,6 +116,10 @@ def run(
     targets: Annotated[
         Targets, typer.Option(help="Which incorrect class each sample is bound to.")
     ] = Targets.CURRICULUM,
+    binding: Annotated[
+        Binding,
+        typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
+    ] = Binding.FEATURES,
     size: Size = None,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
@@ -166,6 +171,7 @@ def run(
             preset=preset,
             surrogate=surrogate,
             targets=targets,
+            binding=binding,
             size=size,
             rounds=rounds,
             batch_size=batch_size,

@@ -46,6 +46,17 @@ class Targets(StrEnum):
     DISSIMILAR = "dissimilar"
 
 
+class Binding(StrEnum):
+    """By what a picture counts as bound to a class in the outer step.
+
+    FEATURES is the nearest centroid in feature space, which any head will find; HEAD is the
+    surrogate's own head, as published.
+    """
+
+    FEATURES = "features"
+    HEAD = "head"
+
+
 class OnError(StrEnum):
     """What to do about pictures that cannot be protected."""
 
@@ -148,11 +159,9 @@ class Effort(_Frozen):
 
 
 EFFORTS: dict[Preset, Effort] = {
-    Preset.QUICK: Effort(rounds=30, outer_steps=6, batch_size=64, inner_lr=0.02, outer_lr=0.05),
-    Preset.STANDARD: Effort(
-        rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.05
-    ),
-    Preset.STRONG: Effort(rounds=120, outer_steps=16, batch_size=128, inner_lr=0.02, outer_lr=0.05),
+    Preset.QUICK: Effort(rounds=30, outer_steps=6, batch_size=64, inner_lr=0.02, outer_lr=0.2),
+    Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.STRONG: Effort(rounds=120, outer_steps=16, batch_size=128, inner_lr=0.02, outer_lr=0.2),
 }
 
 
@@ -167,6 +176,7 @@ class RunConfig(_Machine):
         surrogate: Backbone the noise is optimised against.
         preset: Effort, where `rounds`, `outer_steps` and `batch_size` do not say otherwise.
         targets: Policy that picks the incorrect class of each sample.
+        binding: By what the outer step binds.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
         on_error: What to do about pictures that cannot be protected.
@@ -185,6 +195,7 @@ class RunConfig(_Machine):
     surrogate: str = DEFAULT_BACKBONE
     preset: Preset = Preset.STANDARD
     targets: Targets = Targets.CURRICULUM
+    binding: Binding = Binding.FEATURES
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=2)

@@ -191,7 +191,7 @@ class Manifest(_Document):
         surrogate: Network that the noise was optimised against.
         target_mapping: Which incorrect classes each class was bound to.
         patterns: Class name -> fingerprint of its noise.
-        binding: Share of samples that the outer step had bound to their target, by round.
+        bound: Share of pictures that the outer steps found taken for their target, by round.
         images: One record per published picture, sorted by source.
         refused: Pictures left out, with the reason.
         ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
@@ -208,7 +208,7 @@ class Manifest(_Document):
     surrogate: Network
     target_mapping: TargetMapping
     patterns: dict[str, PatternDigest]
-    binding: tuple[float, ...]
+    bound: tuple[float, ...]
     images: tuple[ImageRecord, ...]
     refused: tuple[Refused, ...] = ()
     ignored: dict[str, int] = Field(default_factory=dict)

@@ -124,7 +124,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         surrogate=backbone.description,
         target_mapping=target_mapping(engine.target_counts.cpu(), config.targets, listing.classes),
         patterns=pattern_digests(noise, listing.classes),
-        binding=tuple(round(share, 4) for share in engine.binding),
+        bound=tuple(round(share, 4) for share in engine.bound),
         images=images,
         refused=reading.refused,
         ignored=listing.ignored,
@@ -178,6 +178,7 @@ def _new_engine(
         reading.pictures,
         effort=config.effort,
         targets=config.targets,
+        binding=config.binding,
         seed=config.seed,
         device=device,
     )
@@ -202,7 +203,7 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
         done = engine.advance()
         listener(
             StageAdvanced(
-                status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.binding:.0%}, "
+                status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "
                 f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
             )
         )

@@ -20,7 +20,7 @@ from protect.bait.binding import centroid_logits
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, stage_at
 from protect.budget import publish
-from protect.config import Effort, Targets
+from protect.config import Binding, Effort, Targets
 from protect.data.augment import random_crop_flip
 from protect.errors import MachineError
 from protect.system.device import generator
@@ -29,8 +29,6 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 GRADIENT_CLIP = 5.0
 """Of the surrogate's real step, as in the authors' code (method section 3)."""
-HEAD_WEIGHT = 0.2
-"""Of the published binding by the surrogate's head, beside the binding in feature space."""
 
 
 class Pictures(Protocol):
@@ -57,14 +55,14 @@ class Round:
         stage: Index of the curriculum's stage.
         inner_loss: Of the surrogate's real step, on pictures with their own noise.
         outer_loss: Mean over the outer steps.
-        binding: Share of pictures in the outer steps that were taken for their target.
+        bound: Share of pictures in the outer steps that were taken for their target.
     """
 
     index: int
     stage: int
     inner_loss: float
     outer_loss: float
-    binding: float
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +93,7 @@ class Engine:
         pictures: The training pictures.
         effort: Counts and rates.
         targets: Policy that picks incorrect classes.
+        binding: By what a picture counts as bound.
         seed: Of every draw.
         device: Where `surrogate` and `patterns` are.
     """
@@ -107,6 +106,7 @@ class Engine:
         *,
         effort: Effort,
         targets: Targets,
+        binding: Binding,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -115,10 +115,11 @@ class Engine:
         self.pictures = pictures
         self.effort = effort
         self.policy = targets
+        self.binding = binding
         self.seed = seed
         self.device = device
         self.round = 0
-        self.binding: list[float] = []
+        self.bound: list[float] = []
         classes = patterns.weight.shape[0]
         self.target_counts = torch.zeros(
             len(POLICIES[targets]), classes, classes, dtype=torch.int64, device=device
@@ -159,10 +160,10 @@ class Engine:
             stage=stage,
             inner_loss=inner_loss.item(),
             outer_loss=torch.stack(outer_losses).mean().item(),
-            binding=torch.stack(hits).mean().item(),
+            bound=torch.stack(hits).mean().item(),
         )
         self._require_finite(done)
-        self.binding.append(done.binding)
+        self.bound.append(done.bound)
         self.round += 1
         return done
 
@@ -245,21 +246,21 @@ class Engine:
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of pictures with the noise of their target class, to their target class.
 
-        Twice: by the surrogate's own head, as published, and by the nearest centroid in feature
-        space (see `binding`), which is what another head will find.
+        The logits are those of the surrogate's head, as published, or of the nearest centroid in
+        feature space (see `binding`).
 
         Returns:
-            The loss, and the share of pictures that feature space takes for their target; scalars.
+            The loss, and the share of pictures that were taken for their target; scalars.
         """
         published = self._with_noise_of(targets, batch)
         features, logits = self._see(weights, published, draws)
-        nearest, compared = centroid_logits(features, targets, logits.shape[1])
-        by_head = F.cross_entropy(logits, targets)
-        by_feature = F.cross_entropy(nearest, targets, reduction="none")
-        # A mean over none would be nan: a picture without company counts as 0.
-        by_feature = by_feature.where(compared, 0).sum() / compared.sum().clamp(min=1)
-        hit = (nearest.argmax(dim=1) == targets).float().mean()
-        return HEAD_WEIGHT * by_head + by_feature, hit
+        compared = torch.ones_like(targets, dtype=torch.bool)
+        if self.binding is Binding.FEATURES:
+            logits, compared = centroid_logits(features, targets, logits.shape[1])
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        # Without company a picture has no centroid to be near to; a mean over none would be nan.
+        loss = losses.where(compared, 0).sum() / compared.sum().clamp(min=1)
+        return loss, (logits.argmax(dim=1) == targets).float().mean()
 
     def _with_noise_of(self, classes: Tensor, batch: Batch) -> Tensor:
         height, width = batch.x.shape[-2:]

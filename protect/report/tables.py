@@ -46,7 +46,7 @@ def run_summary(manifest: Manifest) -> RenderableType:
     table.add_row("quality", _quality(images))
     table.add_row(
         "binding",
-        f"{manifest.binding[-1]:.0%} of pictures taken for their target in the last round",
+        f"{manifest.bound[-1]:.0%} of pictures taken for their target in the last round",
     )
     table.add_row("surrogate", f"{manifest.surrogate.name} at {manifest.surrogate.input_size} px")
     timing = manifest.timing

@@ -56,7 +56,7 @@ def test_the_manifest_tells_the_facts(done):
     )
     assert manifest["surrogate"]["weights"]["origin"] == "package"
     assert set(manifest["patterns"]) == {"blue", "red"}
-    assert len(manifest["binding"]) == 3
+    assert len(manifest["bound"]) == 3
     mapping = manifest["target_mapping"]
     assert mapping["stages"] == ["hardest", "random", "dissimilar"]
     assert {true: final["target"] for true, final in mapping["final"].items()} == {
