@@ -160,8 +160,8 @@ class Effort(_Frozen):
 
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=30, outer_steps=6, batch_size=64, inner_lr=0.02, outer_lr=0.2),
-    Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
-    Preset.STRONG: Effort(rounds=120, outer_steps=16, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.STANDARD: Effort(rounds=40, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.1),
+    Preset.STRONG: Effort(rounds=120, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.1),
 }
 
 

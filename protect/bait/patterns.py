@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from protect.budget import resize_noise, to_grey
 
-TILE = 16
+TILE = 8
 """Side of the repeated square, in pixels of the working size."""
-INITIAL_SPREAD = 0.1
-"""Half-width of the uniform start in tanh space: a tenth of the budget, to break symmetry."""
+INITIAL_SPREAD = 1.0
+"""Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
 
 class ClassPatterns(nn.Module):

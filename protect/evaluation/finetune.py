@@ -22,8 +22,10 @@ FEWEST_STEPS = 230
 class Recipe:
     """How a stranger fine-tunes: SGD with momentum, cosine schedule, crop and flip.
 
-    The optimiser, schedule, clipping and augmentation are the paper's own evaluation (method
-    section 4); rate, batch and epochs are for datasets of thousands of pictures, not 50,000.
+    The optimiser, schedule and augmentation are the paper's own evaluation (method section 4);
+    rate, batch and epochs are for thousands of pictures, not 50,000. The paper's gradient
+    clipping (norm 5) is left out: a fresh head on EfficientNet-Lite0 has far larger gradients, and
+    with it the control ends at 50 % on the Fashion-MNIST yardstick instead of 83 %.
 
     Attributes:
         epochs: Passes over the training pictures.
@@ -31,7 +33,6 @@ class Recipe:
         lr: Rate at the start; the cosine takes it to 0.
         momentum: Of SGD.
         weight_decay: Of SGD.
-        gradient_clip: Largest norm of a gradient.
     """
 
     epochs: int
@@ -39,7 +40,6 @@ class Recipe:
     lr: float
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    gradient_clip: float = 5.0
 
 
 def gentle_recipe(
@@ -117,7 +117,6 @@ def fine_tune(
             loss = F.cross_entropy(_logits(network, view, device), train.labels[index].to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
             optimiser.step()
             schedule.step()
             total += loss.detach()
