@@ -197,7 +197,10 @@ def optimise(signs: Tensor, binding: Binding, seen: int) -> tuple[Engine, float,
         effort=Effort(rounds=40, outer_steps=5, batch_size=16, inner_lr=1e-9, outer_lr=0.3),
         targets=Targets.RANDOM,
         binding=binding,
+        pixels=torch.randint(120, 137, (30, 3, SIDE, SIDE), dtype=torch.uint8),
     )
+    with torch.no_grad():
+        engine.patterns.weight.mul_(0.1)
     losses = []
     while not engine.finished:
         losses.append(engine.advance().outer_loss)
