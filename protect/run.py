@@ -117,7 +117,9 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     # 5. The record.
     manifest = Manifest(
         tool=Tool(**tool_facts(device)),
-        config=_public_settings(config) | {"size": reading.size},
+        # The backbone's own name has no folder of this machine in it, as "local-dir:" might.
+        config=_public_settings(config)
+        | {"size": reading.size, "surrogate": backbone.description.name},
         eps=config.eps,
         classes={name: index for index, name in enumerate(listing.classes)},
         labels=listing.labels,
