@@ -2,7 +2,7 @@
 
     python examples/quickstart.py [FOLDER]
 
-Draws 600 pictures of six shapes into FOLDER/photos (default ./quickstart), then runs the three
+Draws 900 pictures of six shapes into FOLDER/photos (default ./quickstart), then runs the three
 commands as you would type them. It exits with the status of the first command that does not give 0.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 64
-PER_CLASS = 100
+PER_CLASS = 150
 
 Point = tuple[float, float]
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from protect.cli import app
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")
+FAST += ("--targets", "curriculum")
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 
 

@@ -64,7 +64,7 @@ def test_the_manifest_tells_the_facts(done):
         "red": "blue",
     }
     for stage in mapping["counts"].values():
-        assert sum(n for row in stage.values() for n in row.values()) == 6 * 8
+        assert sum(n for row in stage.values() for n in row.values()) == 12 * 8
         assert all(true not in row for true, row in stage.items())
 
 
