@@ -36,7 +36,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     centre = share + Z_95**2 / (2 * n)
     spread = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     scale = 1 + Z_95**2 / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    # The interval holds the share; rounding must not push it out at 0 or 1.
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def control_learned(control: float, chance: float) -> bool:
