@@ -84,7 +84,8 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")
     photos, protected = folder / "photos", folder / "protected"
     draw_photos(photos)
-    command("run", str(photos), "-o", str(protected), "--preset", "quick", "--overwrite")
+    effort = ("--preset", "quick", "--targets", "random")
+    command("run", str(photos), "-o", str(protected), *effort, "--overwrite")
     command("check", str(protected))
     command("verify", str(protected))
 

@@ -115,7 +115,7 @@ def run(
     ] = DEFAULT_BACKBONE,
     targets: Annotated[
         Targets, typer.Option(help="Which incorrect class each sample is bound to.")
-    ] = Targets.RANDOM,
+    ] = Targets.CURRICULUM,
     binding: Annotated[
         Binding,
         typer.Option(help="Bind in feature space, or by the surrogate's head as published."),

@@ -40,9 +40,7 @@ class Preset(StrEnum):
 class Targets(StrEnum):
     """Which incorrect class each sample is bound to.
 
-    CURRICULUM is the paper's, from the hardest over random to the least likely class, made for
-    binding by the head. For binding in feature space RANDOM measured better: it is the only one
-    under which the pictures that carry one noise have nothing else in common.
+    CURRICULUM is the paper's: from the hardest over random to the least likely class.
     """
 
     CURRICULUM = "curriculum"
@@ -199,7 +197,7 @@ class RunConfig(_Machine):
     eps: EpsSetting = Eps.parse("8/255")
     surrogate: str = DEFAULT_BACKBONE
     preset: Preset = Preset.STANDARD
-    targets: Targets = Targets.RANDOM
+    targets: Targets = Targets.CURRICULUM
     binding: Binding = Binding.FEATURES
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
