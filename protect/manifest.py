@@ -15,6 +15,7 @@ from protect.errors import InputError
 from protect.system.files import write_atomically
 
 MANIFEST_NAME = "manifest.json"
+TOOL_NAME = "bait-protect"
 SCHEMA_VERSION: Final = 1
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -39,11 +40,14 @@ class Refused(_Document):
     source: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
 
 class Tool(_Document):
     """What computed the document, and on what."""
 
-    name: str = "bait-protect"
+    name: str = TOOL_NAME
     version: str
     python: str
     platform: str

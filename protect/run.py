@@ -121,7 +121,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         config=_public_settings(config)
         | {"size": reading.size, "surrogate": backbone.description.name},
         eps=config.eps,
-        classes={name: index for index, name in enumerate(listing.classes)},
+        classes=listing.class_index,
         labels=listing.labels,
         surrogate=backbone.description,
         target_mapping=target_mapping(engine.target_counts.cpu(), config.targets, listing.classes),
@@ -230,7 +230,7 @@ def _write(
     writer = Writer(
         folder=config.output,
         noise=noise,
-        class_index={name: index for index, name in enumerate(listing.classes)},
+        class_index=listing.class_index,
         names=output_names([sample.name for sample in samples]),
         levels=config.eps.levels,
         max_pixels=config.max_pixels,

@@ -197,9 +197,8 @@ class Engine:
         self.outer_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.outer_optimiser.step()
-        pairs = torch.stack([batch.y, targets])
         self.target_counts[stage].index_put_(
-            (pairs[0], pairs[1]), torch.ones_like(batch.y), accumulate=True
+            (batch.y, targets), torch.ones_like(batch.y), accumulate=True
         )
         return loss.detach(), hit
 

@@ -194,7 +194,7 @@ def load_square(
         raise InputError(
             f"{len(refused)} pictures cannot be read",
             "remove or repair them",
-            [f"{item.source}: {item.reason}" for item in refused],
+            [str(item) for item in refused],
         )
     return cache
 

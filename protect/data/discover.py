@@ -55,6 +55,11 @@ class Listing:
     notes: tuple[str, ...]
     labels: Labels
 
+    @property
+    def class_index(self) -> dict[str, int]:
+        """Class name -> its place in `classes`."""
+        return {name: index for index, name in enumerate(self.classes)}
+
 
 def discover(root: Path, labels: Path | None = None) -> Listing:
     """List the pictures below a folder with their classes.
@@ -222,6 +227,6 @@ def _clash_notes(names: Iterable[str]) -> list[str]:
 
 
 def _lines(refused: Sequence[Refused], notes: Sequence[str]) -> list[str]:
-    shown = [f"{item.source}: {item.reason}" for item in refused[:SHOWN]]
+    shown = [str(item) for item in refused[:SHOWN]]
     more = len(refused) - SHOWN
     return [*notes, *shown, *([f"and {more} more"] if more > 0 else [])]

@@ -65,12 +65,11 @@ def read_pictures(
     """
     sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
     size = size or choose_size(sizes, accelerated)
-    class_index = {name: index for index, name in enumerate(listing.classes)}
 
     def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...]]:
         return build_cache(
             listing.samples,
-            class_index,
+            listing.class_index,
             grid,
             path,
             threads=threads,
@@ -96,7 +95,7 @@ def require_pictures(reading: Reading, skip_refused: bool) -> None:
     Raises:
         InputError: Naming every refused picture with its reason.
     """
-    lines = [f"{item.source}: {item.reason}" for item in reading.refused]
+    lines = [str(item) for item in reading.refused]
     if lines and not skip_refused:
         raise InputError(
             f"{len(lines)} pictures cannot be protected; nothing was computed",

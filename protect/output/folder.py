@@ -9,15 +9,13 @@ from typing import Any, TextIO
 
 from protect.config import Existing
 from protect.errors import OutputError
-from protect.manifest import MANIFEST_NAME, ImageRecord
+from protect.manifest import MANIFEST_NAME, TOOL_NAME, ImageRecord
 from protect.system.files import (
     is_within,
     remove_stale_temporaries,
     sha256_of,
     write_atomically,
 )
-
-TOOL_NAME = "bait-protect"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def run_summary(manifest: Manifest) -> RenderableType:
             Text("unchanged", style="bold red"),
             f"{unchanged} pictures show no noise: not one pixel differs",
         )
-    lines = some_of([f"{item.source}: {item.reason}" for item in manifest.refused])
+    lines = some_of([str(item) for item in manifest.refused])
     return Group(table, *(printable(line) for line in lines))
 
 
