@@ -246,13 +246,59 @@ class Curve(_Document):
     control: tuple[float, ...]
 
 
+class Training(_Document):
+    """How a network was trained.
+
+    Attributes:
+        epochs: Passes over the training pictures.
+        batch_size: Pictures a step.
+        lr: Learning rate of SGD at the start.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        trained: Which parameters were: "all", "head" or "late stages".
+        source: Where the recipe comes from.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    trained: str
+    source: str
+
+
+class Quality(_Document):
+    """How far the pictures that trained are from their originals, measured on the files.
+
+    Attributes:
+        n: Pictures compared.
+        linf_levels: Largest change of any channel of any pixel, in 8-bit levels.
+        promised_levels: The budget in the manifest; None where the folder has none.
+        psnr_mean: Mean peak signal-to-noise ratio in dB; None where no picture changed.
+        psnr_worst: The lowest.
+        ssim_mean: Mean structural similarity; None where all pictures are below its window.
+        ssim_worst: The lowest.
+    """
+
+    n: int
+    linf_levels: int
+    promised_levels: int | None
+    psnr_mean: float | None
+    psnr_worst: float | None
+    ssim_mean: float | None
+    ssim_worst: float | None
+
+
 class Cell(_Document):
     """One backbone trained in one way under one attack, beside its control.
+
+    Accuracies are means over the seeds.
 
     Attributes:
         backbone: Qualified name.
         mode: Training mode, such as "full" (every parameter is fine-tuned).
-        attack: What was done to the pictures first; "none" for nothing.
+        attack: What was done about the noise; "none" for nothing.
         final: Clean-test accuracy after the last epoch, trained on the protected pictures.
         peak: The highest of its epochs.
         control_final: The same after the last epoch, trained on the originals.
@@ -260,14 +306,16 @@ class Cell(_Document):
         chance: Accuracy of always answering the most frequent test class.
         retained: `(peak - chance) / (control_peak - chance)`, at least 0; None where the
             control did not learn.
-        retained_low: Lower end of its 95 % interval (Wilson, on the test count).
+        retained_low: Lower end of its 95 % interval: Wilson on the test count, and where there are
+            several seeds the wider of that and Student's interval over them.
         retained_high: Upper end of it.
         n_train: Training pictures.
         n_test: Test pictures.
         seeds: Seeds that were run.
         seconds: Wall clock of both trainings.
         network: The backbone as it was used.
-        curve: Accuracy by epoch.
+        training: The recipe, the same for the control.
+        curves: Accuracy by epoch, one pair a seed.
         verdict: Of this cell.
         reason: The verdict in words.
     """
@@ -288,7 +336,8 @@ class Cell(_Document):
     seeds: tuple[int, ...]
     seconds: float
     network: Network
-    curve: Curve
+    training: Training
+    curves: tuple[Curve, ...]
     verdict: Verdict
     reason: str
 
@@ -317,11 +366,12 @@ class VerifyReport(_Document):
     Attributes:
         schema_version: Version of this layout.
         verdict: "pass" only if every cell passed.
+        tier: Which cells were asked for: "quick", "ci", "release" or "own" (named one by one).
         max_retained: The threshold.
         worst: Index of the worst cell.
         cells: One per backbone, mode and attack.
         not_run: Attacks and modes that this verification did not try.
-        recipe: Settings of the training, the same for the control and the protected pictures.
+        quality: How visible the noise is.
         split: Which pictures trained and which tested.
         notes: Warnings.
         environment: What computed it.
@@ -329,11 +379,12 @@ class VerifyReport(_Document):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: Verdict
+    tier: str
     max_retained: float
     worst: int
     cells: tuple[Cell, ...]
     not_run: tuple[str, ...]
-    recipe: dict[str, Any]
+    quality: Quality
     split: Split
     notes: tuple[str, ...] = ()
     environment: Tool
