@@ -20,10 +20,12 @@ from protect.config import (
     Binding,
     CheckConfig,
     Existing,
+    Mode,
     OnError,
     Preset,
     RunConfig,
     Targets,
+    Tier,
     VerifyConfig,
     build,
 )
@@ -210,8 +212,26 @@ def verify(
             f"{DEFAULT_BACKBONE} if not given."
         ),
     ] = None,
+    tier: Annotated[
+        Tier, typer.Option(help="How much is tried: quick, ci or release; see README.")
+    ] = Tier.QUICK,
+    mode: Annotated[
+        list[Mode] | None,
+        typer.Option(help="Training mode to run instead of the tier's; may be repeated."),
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attack on the noise to run instead of the tier's, such as jpeg10; may be "
+            "repeated."
+        ),
+    ] = None,
     clean: Annotated[
-        Path | None, typer.Option(help="The originals; the recorded source if not given.")
+        Path | None,
+        typer.Option(
+            help="The originals; the recorded source if not given. With it any folder can be "
+            "verified, also one without a manifest."
+        ),
     ] = None,
     test: Annotated[
         Path | None,
@@ -232,8 +252,16 @@ def verify(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")
     ] = None,
+    clean_fraction: Annotated[
+        float,
+        typer.Option(help="Share of the originals a stranger has in modes refit and clean-mix."),
+    ] = 0.05,
     size: Size = None,
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="Train every cell this many times.")] = 1,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Find finished trainings again.")
+    ] = True,
     device: Device = "auto",
     workers: Workers = None,
     weights: WeightFiles = None,
@@ -252,15 +280,21 @@ def verify(
             VerifyConfig,
             protected=protected,
             backbones=tuple(backbone) if backbone else (DEFAULT_BACKBONE,),
+            tier=tier,
+            modes=tuple(mode or ()),
+            attacks=tuple(attack or ()),
             clean=clean,
             test=test,
             test_fraction=test_fraction,
+            clean_fraction=clean_fraction,
             max_retained=max_retained,
             epochs=epochs,
             lr=lr,
             batch_size=batch_size,
             size=size,
             seed=seed,
+            seeds=seeds,
+            cache=cache,
             device=device,
             workers=workers,
             weights=_weight_files(weights),

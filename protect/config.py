@@ -60,6 +60,33 @@ class Binding(StrEnum):
     HEAD = "head"
 
 
+class Mode(StrEnum):
+    """How a stranger trains on the protected pictures.
+
+    FULL fine-tunes every parameter; LOW_LR does so slowly and long, HIGH_LR at ten times the rate.
+    LINEAR_PROBE trains a linear layer on frozen features, FROZEN_STAGES the second half of the
+    network. SCRATCH starts from random weights. REFIT fits the last layer anew on a few clean
+    pictures, CLEAN_MIX has them among the training pictures.
+    """
+
+    FULL = "full"
+    LOW_LR = "low-lr"
+    HIGH_LR = "high-lr"
+    LINEAR_PROBE = "linear-probe"
+    FROZEN_STAGES = "frozen-stages"
+    SCRATCH = "scratch"
+    REFIT = "refit"
+    CLEAN_MIX = "clean-mix"
+
+
+class Tier(StrEnum):
+    """How much a verification tries: about a minute, for every commit, before a release."""
+
+    QUICK = "quick"
+    CI = "ci"
+    RELEASE = "release"
+
+
 class OnError(StrEnum):
     """What to do about pictures that cannot be protected."""
 
@@ -223,31 +250,44 @@ class VerifyConfig(_Machine):
     """Settings of `protect verify`.
 
     Attributes:
-        protected: Folder that `protect run` wrote.
-        backbones: Networks to fine-tune; each is a cell of the report.
+        protected: Folder that `protect run` wrote, or any labelled folder if `clean` is given.
+        backbones: Networks to train.
+        tier: Which cells are run, unless modes or attacks are named.
+        modes: Training modes to run instead of the tier's.
+        attacks: Attacks to run instead of the tier's, by name.
         clean: The originals; None for the folder that `protect run` recorded.
         test: Clean held-out pictures in class folders; None splits the originals.
         test_fraction: Share of the originals held out for testing where `test` is None.
-        epochs: Passes over the training pictures; None for the recipe's own.
+        clean_fraction: Share of the originals that a stranger also has, in the modes "refit" and
+            "clean-mix".
+        epochs: Passes of full fine-tuning; None for the recipe's own. Other modes follow it.
         batch_size: Pictures a step; None for the recipe's own.
-        lr: Peak learning rate of SGD; None for the recipe's own.
+        lr: Learning rate of full fine-tuning; None for the recipe's own. Other modes follow it.
         size: Side in pixels of the network's input; None for the size that `run` used, or the
             network's own where it accepts one only.
         max_retained: Largest share of the control's learning that still counts as protected.
         seed: Of the split, the new heads, the batches and the augmentation.
+        seeds: How many times each cell is trained, with seeds from `seed` on.
+        cache: Keep finished trainings beside the folder, and find them again.
     """
 
     protected: Path
     backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
+    tier: Tier = Tier.QUICK
+    modes: tuple[Mode, ...] = ()
+    attacks: tuple[str, ...] = ()
     clean: Path | None = None
     test: Path | None = None
     test_fraction: float = Field(0.25, gt=0, lt=1)
+    clean_fraction: float = Field(0.05, gt=0, lt=1)
     epochs: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=2)
     lr: float | None = Field(None, gt=0)
     size: int | None = Field(None, ge=32, le=1024)
     max_retained: float = Field(0.3, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
+    seeds: int = Field(1, ge=1, le=100)
+    cache: bool = True
 
     @model_validator(mode="after")
     def _has_backbones(self) -> Self:

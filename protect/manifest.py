@@ -304,7 +304,9 @@ class Cell(_Document):
         control_final: The same after the last epoch, trained on the originals.
         control_peak: The highest of its epochs.
         chance: Accuracy of always answering the most frequent test class.
-        retained: `(peak - chance) / (control_peak - chance)`, at least 0; None where the
+        floor: Accuracy without the protected pictures: chance, or what the clean pictures that a
+            stranger also has give alone.
+        retained: `(peak - floor) / (control_peak - floor)`, at least 0; None where the
             control did not learn.
         retained_low: Lower end of its 95 % interval: Wilson on the test count, and where there are
             several seeds the wider of that and Student's interval over them.
@@ -328,6 +330,7 @@ class Cell(_Document):
     control_final: float
     control_peak: float
     chance: float
+    floor: float
     retained: float | None
     retained_low: float | None
     retained_high: float | None

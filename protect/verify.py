@@ -1,50 +1,38 @@
 """`protect verify`, from top to bottom: check, split, train on both, judge.
 
-A stranger fine-tunes on the protected pictures; a control fine-tunes the same way on the originals.
-Both are tested on clean pictures that neither trained on.
+A stranger trains on the protected pictures in several ways and tries to get rid of the noise; a
+control goes through the same on the originals. Both are tested on clean pictures that neither
+trained on.
 """
 
+import hashlib
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 
-import torch
-
-from protect.check import check_folder, find_source
-from protect.config import CheckConfig, VerifyConfig
-from protect.data.cache import PixelCache, load_square
-from protect.data.discover import Sample
+from protect.config import Mode, VerifyConfig
 from protect.errors import InputError
-from protect.evaluation.finetune import Recipe, fine_tune, gentle_recipe
+from protect.evaluation.attacks.registry import attack_named
+from protect.evaluation.bench import Arm, Bench, Material, Training
+from protect.evaluation.journal import Journal, Result
+from protect.evaluation.plan import Spec, not_run, plan
+from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
 from protect.evaluation.verdict import judge, overall
-from protect.events import Listener, StageAdvanced, ignore, stage
-from protect.manifest import Cell, Curve, Manifest, Network, Split, Tool, VerifyReport
+from protect.events import Listener, ignore
+from protect.manifest import Cell, Curve, Network, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
+from protect.output.folder import StateFolder
+from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-
-NOT_RUN = (
-    "training modes: linear probe, frozen first stages, from scratch, last-layer refit",
-    "attacks: JPEG, greyscale, blur and resize, cutmix and mixup, orthogonal projection, "
-    "class-mean subtraction, adversarial training, a share of clean pictures",
-    "higher learning rates than the recipe's",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """What every cell trains and tests on, as samples; `train_*` are the same pictures in order."""
-
-    train_protected: list[Sample]
-    train_clean: list[Sample]
-    test: list[Sample]
-    split: Split
+from protect.system.files import sha256_of
 
 
 def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyReport:
-    """Fine-tune pretrained backbones on a protected folder and judge what they learned.
+    """Train networks on a protected folder and judge what they learned.
 
     Args:
         config: Settings.
@@ -54,6 +42,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         The report; its verdict is "pass" only if every cell passed.
 
     Raises:
+        ConfigError: If a backbone or an attack does not exist.
         InputError: If the folder is not what its manifest says, or there are no clean originals.
         WeightsError: If pretrained weights are not to be had; random ones are never used.
     """
@@ -61,183 +50,197 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     threads = thread_count(config.workers)
     make_deterministic()
 
-    # 1. Integrity: what is on disk is what was written, within the budget.
-    manifest = Manifest.read(config.protected)
-    source = _require_source(config)
-    _require_integrity(config, source, listener)
+    # 1. Which cells. Every attack and every network is at hand, before hours are spent on one.
+    specs = plan(config.backbones, config.tier, config.modes, config.attacks)
+    for spec in specs:
+        attack_named(spec.attack)
 
-    # 2. Every network is at hand, before hours are spent on the first.
-    for name in config.backbones:
-        _load(name, config, manifest)
+    # 2. Integrity: what is on disk is what was written, within the budget.
+    subject = open_subject(config, threads, listener)
+    networks = {name: _load(name, config, subject).description for name in config.backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
-    data = _split(config, manifest, source)
-    recipe = gentle_recipe(
-        data.split.n_train, epochs=config.epochs, batch_size=config.batch_size, lr=config.lr
-    )
+    material, split = _split(config, subject)
+    chance = chance_of([subject.class_index[sample.label] for sample in material.test])
 
-    # 4. One cell per backbone: the control on the originals, then the same on the protected.
+    # 4. Each cell: the control on the originals, then the same on the protected pictures.
+    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
+        bench = Bench(material, journal, Path(folder), device, threads, listener)
         cells = tuple(
-            _run_cell(name, data, recipe, manifest, config, device, threads, Path(folder), listener)
-            for name in config.backbones
+            _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
+            for spec in specs
         )
 
     # 5. The verdict is the worst of what was run.
     return VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
+        tier="own" if config.modes or config.attacks else config.tier.value,
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
-        not_run=NOT_RUN,
-        recipe=asdict(recipe),
-        split=data.split,
+        not_run=not_run(specs),
+        quality=subject.quality,
+        split=split,
+        notes=subject.notes,
         environment=Tool(**tool_facts(device)),
     )
 
 
-def _require_source(config: VerifyConfig) -> Path:
-    source = find_source(config.protected, config.clean)
-    if source is None:
-        raise InputError(
-            f"the originals of {config.protected} are not at hand, and without them there is no "
-            "control and no clean test",
-            "name them with --clean DIR",
-        )
-    return source
-
-
-def _require_integrity(config: VerifyConfig, source: Path, listener: Listener) -> None:
-    check = check_folder(
-        CheckConfig(protected=config.protected, source=source, workers=config.workers), listener
-    )
-    if not check.ok:
-        raise InputError(
-            f"{config.protected} is not what its manifest says; a verdict on it would mean nothing",
-            "protect the originals again, or restore the folder",
-            [f"{problem.file}: {problem.message}" for problem in check.problems],
-        )
-
-
-def _split(config: VerifyConfig, manifest: Manifest, source: Path) -> _Data:
+def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
     if config.test is None:
-        train, held_out = hold_out(manifest.images, config.test_fraction, config.seed)
-        test = as_samples(held_out, source, published=False)
+        train, held_out = hold_out(subject.images, config.test_fraction, config.seed)
+        test = as_samples(held_out, subject.source, published=False)
         names = tuple(image.source for image in held_out)
+        test_digests = [image.source_sha256 for image in held_out]
     else:
-        train = list(manifest.images)
-        test = list(clean_test_folder(config.test, manifest))
+        train = list(subject.images)
+        test = list(clean_test_folder(config.test, subject.class_index, subject.images))
         names = ()
+        test_digests = [sha256_of(sample.path) for sample in test]
     if len({sample.label for sample in test}) < 2:
         raise InputError(
             "the test pictures are of fewer than two classes",
             "every class needs two pictures or more, or name a folder with --test",
         )
-    return _Data(
-        train_protected=as_samples(train, config.protected, published=True),
-        train_clean=as_samples(train, source, published=False),
+    material = Material(
+        protected=as_samples(train, subject.folder, published=True),
+        originals=as_samples(train, subject.source, published=False),
         test=test,
-        split=Split(
-            kind="held out" if config.test is None else "test folder",
-            seed=config.seed,
-            n_train=len(train),
-            n_test=len(test),
-            test=names,
-        ),
+        digests={
+            "protected": _digest((image.output_sha256, image.label) for image in train),
+            "originals": _digest((image.source_sha256, image.label) for image in train),
+            "test": _digest(
+                (digest, sample.label) for digest, sample in zip(test_digests, test, strict=True)
+            ),
+        },
+        class_index=subject.class_index,
+        max_pixels=subject.max_pixels,
     )
+    split = Split(
+        kind="held out" if config.test is None else "test folder",
+        seed=config.seed,
+        n_train=len(train),
+        n_test=len(test),
+        test=names,
+    )
+    return material, split
 
 
 def _run_cell(
-    name: str,
-    data: _Data,
-    recipe: Recipe,
-    manifest: Manifest,
+    spec: Spec,
+    network: Network,
+    bench: Bench,
     config: VerifyConfig,
-    device: torch.device,
-    threads: int,
-    folder: Path,
-    listener: Listener,
+    subject: Subject,
+    split: Split,
+    chance: float,
 ) -> Cell:
-    """Train one backbone on the originals and on the protected pictures, and compare."""
-    start = time.perf_counter()
-    victim = _load(name, config, manifest)
-    network: Network = victim.description
-
-    def load(samples: list[Sample], what: str) -> PixelCache:
-        with stage(f"Reading {what}", len(samples), listener):
-            return load_square(
-                samples,
-                manifest.classes,
-                network.input_size,
-                folder / f"{what}.npy",
-                threads=threads,
-                max_pixels=manifest.max_pixels,
-                listener=listener,
-            )
-
-    def train(backbone: Backbone, pictures: PixelCache, what: str) -> tuple[float, ...]:
-        report = _epoch_reporter(listener)
-        with stage(f"Training {network.name} on {what}", recipe.epochs, listener):
-            return fine_tune(
-                backbone.to(device),
-                pictures,
-                test,
-                recipe,
-                seed=config.seed,
-                device=device,
-                on_epoch=report,
-            )
-
-    test = load(data.test, "test pictures")
-    control = train(
-        _load(name, config, manifest), load(data.train_clean, "originals"), "the originals"
+    """Train on the originals and on the protected pictures, with every seed, and compare."""
+    recipe = recipe_for(
+        spec.mode,
+        split.n_train,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        clean_share=config.clean_fraction,
     )
-    curve = train(victim, load(data.train_protected, "protected pictures"), "the protected")
-    chance = chance_of(test.labels.tolist())
-    judgement = judge(max(curve), max(control), chance, len(test), config.max_retained)
+    seeds = tuple(range(config.seed, config.seed + config.seeds))
+
+    def train(arm: Arm, how: Recipe = recipe) -> list[Result]:
+        return [
+            bench.run(
+                Training(
+                    load=partial(
+                        _load, spec.backbone, config, subject, seed, pretrained=how.pretrained
+                    ),
+                    recipe=how,
+                    attack=spec.attack,
+                    arm=arm,
+                    seed=seed,
+                ),
+                f"{spec} on {arm}" + (f", seed {seed}" if len(seeds) > 1 else ""),
+            )
+            for seed in seeds
+        ]
+
+    control, protected = train("originals"), train("protected")
+    floor, results = chance, [*control, *protected]
+    if recipe.clean_share:
+        alone = train("clean share", _alone(recipe, bench.material))
+        floor = max(chance, _mean_peak(alone))
+        results += alone
+    judgement = judge(
+        [max(result.curve) for result in protected],
+        [max(result.curve) for result in control],
+        chance=chance,
+        floor=floor,
+        n_test=split.n_test,
+        max_retained=config.max_retained,
+    )
     return Cell(
         backbone=network.name,
-        mode="full",
-        attack="none",
-        final=curve[-1],
-        peak=max(curve),
-        control_final=control[-1],
-        control_peak=max(control),
+        mode=spec.mode.value,
+        attack=spec.attack,
+        final=fmean(result.curve[-1] for result in protected),
+        peak=_mean_peak(protected),
+        control_final=fmean(result.curve[-1] for result in control),
+        control_peak=_mean_peak(control),
         chance=chance,
+        floor=floor,
         retained=judgement.retained,
         retained_low=judgement.low,
         retained_high=judgement.high,
-        n_train=len(data.train_clean),
-        n_test=len(test),
-        seeds=(config.seed,),
-        seconds=round(time.perf_counter() - start, 1),
+        n_train=split.n_train,
+        n_test=split.n_test,
+        seeds=seeds,
+        seconds=round(sum(result.seconds for result in results), 1),
         network=network,
-        curve=Curve(protected=curve, control=control),
+        training=recipe.document(),
+        curves=tuple(
+            Curve(protected=mine.curve, control=theirs.curve)
+            for mine, theirs in zip(protected, control, strict=True)
+        ),
         verdict=judgement.verdict,
         reason=judgement.reason,
     )
 
 
-def _load(name: str, config: VerifyConfig, manifest: Manifest) -> Backbone:
-    """Load a fresh backbone; the control and its counterpart start from the same head."""
+def _alone(recipe: Recipe, material: Material) -> Recipe:
+    """Return how a stranger would do without the protected pictures, with the clean share only."""
+    if recipe.refit:
+        return replace(recipe, epochs=0)
+    few = max(len(material.class_index), round(len(material.originals) * recipe.clean_share))
+    return replace(recipe_for(Mode.FULL, few), clean_share=recipe.clean_share)
+
+
+def _load(
+    name: str, config: VerifyConfig, subject: Subject, seed: int = 0, *, pretrained: bool = True
+) -> Backbone:
+    """Load a fresh backbone; a control and its counterpart start from the same head."""
     return load_backbone(
         name,
-        classes=len(manifest.classes),
-        size=config.size or manifest.surrogate.input_size,
+        classes=len(subject.class_index),
+        size=config.size or subject.size,
         weights=config.weights,
         offline=config.offline,
-        seed=config.seed,
+        seed=seed,
+        pretrained=pretrained,
     )
 
 
-def _epoch_reporter(listener: Listener) -> Callable[[int, float], None]:
-    def report(epoch: int, accuracy: float) -> None:  # noqa: ARG001
-        listener(StageAdvanced(status=f"clean-test accuracy {accuracy:.1%}"))
-
-    return report
+def _mean_peak(results: Iterable[Result]) -> float:
+    return fmean(max(result.curve) for result in results)
 
 
 def _badness(cell: Cell) -> tuple[int, float]:
     """Order cells from best to worst: by verdict, then by what was retained."""
     order = {"pass": 0, "inconclusive": 1, "fail": 2}
     return order[cell.verdict], cell.retained or 0.0
+
+
+def _digest(items: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update("\0".join(item).encode() + b"\n")
+    return digest.hexdigest()

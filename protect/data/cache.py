@@ -4,7 +4,7 @@ Owns the working size: at which height and width the networks are shown the pict
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ LARGEST_SIZE_ACCELERATOR = 224
 LARGEST_EXACT_GRID = 256
 """Pictures that all have one size up to this are cached as they are."""
 PROBES = 64
+REWRITE_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,21 @@ class PixelCache:
         """Return the pictures at `index` (B,): (B, 3, H, W), uint8, on the CPU."""
         picked = self.pixels[self.rows[index.numpy()]]
         return torch.from_numpy(picked).permute(0, 3, 1, 2)
+
+    def rewritten(self, path: Path, change: Callable[[Tensor, Tensor], Tensor]) -> "PixelCache":
+        """Write changed pictures to another file, a piece at a time.
+
+        Args:
+            path: File to write, as large as the pictures.
+            change: Takes index (B,) and pictures (B, 3, H, W), uint8, and returns such pictures.
+        """
+        pixels = np.lib.format.open_memmap(
+            path, mode="w+", dtype=np.uint8, shape=(len(self), *self.pixels.shape[1:])
+        )
+        for index in torch.split(torch.arange(len(self)), REWRITE_BATCH):
+            changed = change(index, self.batch(index))
+            pixels[index.numpy()] = changed.permute(0, 2, 3, 1).numpy()
+        return PixelCache(pixels, np.arange(len(self)), self.labels, self.grey)
 
     def subset(self, index: NDArray[np.int64]) -> "PixelCache":
         """Return a view of the pictures at `index` (m,)."""

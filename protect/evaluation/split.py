@@ -1,14 +1,15 @@
 """Which pictures train and which test: stratified by class, and by source picture."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from protect.data.discover import Sample, discover
 from protect.errors import InputError
-from protect.manifest import ImageRecord, Manifest
+from protect.manifest import ImageRecord
 from protect.system.device import generator
 from protect.system.files import sha256_of
 
@@ -45,22 +46,29 @@ def hold_out(
     return train, test
 
 
-def clean_test_folder(folder: Path, manifest: Manifest) -> tuple[Sample, ...]:
+def clean_test_folder(
+    folder: Path, classes: Container[str], images: Sequence[ImageRecord]
+) -> tuple[Sample, ...]:
     """Find the pictures of a test folder and make sure that they can be tested on.
+
+    Args:
+        folder: Class folders of clean pictures.
+        classes: Names of the classes that are trained on.
+        images: The training pictures.
 
     Raises:
         InputError: If a class is unknown, or a picture is a training or a protected one.
     """
     listing = discover(folder)
-    unknown = [name for name in listing.classes if name not in manifest.classes]
+    unknown = [name for name in listing.classes if name not in classes]
     if unknown:
         raise InputError(
             f"the test folder {folder} has classes that were not protected",
             "name its folders as in the training data",
             unknown,
         )
-    known = {image.source_sha256: "an original that was trained on" for image in manifest.images}
-    known |= {image.output_sha256: "a protected picture" for image in manifest.images}
+    known = {image.source_sha256: "an original that was trained on" for image in images}
+    known |= {image.output_sha256: "a protected picture" for image in images}
     overlap = [
         f"{sample.name} is {known[digest]}"
         for sample in listing.samples
@@ -85,6 +93,25 @@ def as_samples(images: Sequence[ImageRecord], folder: Path, published: bool) -> 
         )
         for image in images
     ]
+
+
+def stratified(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Pick a share of the pictures of every class, at least one of each.
+
+    Args:
+        labels: (N,), int64.
+        share: In (0, 1].
+        seed: Of the draw.
+
+    Returns:
+        Sorted places (n,), int64.
+    """
+    chosen = []
+    for label in sorted(set(labels.tolist())):
+        places = (labels == label).nonzero()[:, 0]
+        order = torch.randperm(len(places), generator=generator(seed, "clean share", label))
+        chosen.append(places[order[: max(1, round(len(places) * share))]])
+    return torch.cat(chosen).sort().values
 
 
 def chance_of(labels: Sequence[int]) -> float:

@@ -3,11 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from protect.manifest import Verdict
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
+T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+"""The same of Student's distribution with 1 to 10 degrees of freedom; more get the last."""
+SMALLEST_GAIN = 0.05
+"""Of the control over the floor; a smaller one is no ground for a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +55,58 @@ def control_learned(control: float, chance: float) -> bool:
     return control >= min(2 * chance, (1 + chance) / 2)
 
 
+def seeds_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return Student's 95 % interval of a mean over two or more independent trainings."""
+    n = len(values)
+    quantile = T_95[min(n - 1, len(T_95)) - 1]
+    spread = quantile * stdev(values) / math.sqrt(n)
+    return fmean(values) - spread, fmean(values) + spread
+
+
 def judge(
-    protected: float, control: float, chance: float, n_test: int, max_retained: float
+    protected: Sequence[float],
+    control: Sequence[float],
+    *,
+    chance: float,
+    floor: float,
+    n_test: int,
+    max_retained: float,
 ) -> Judgement:
     """Compare the peak accuracies of one cell.
 
+    The interval covers the test pictures (Wilson), and with several seeds the trainings as well
+    (Student): at each end the farther of the two.
+
     Args:
-        protected: Peak clean-test accuracy after training on protected pictures, in [0, 1].
+        protected: Peak clean-test accuracy after training on protected pictures, in [0, 1], one
+            a seed.
         control: The same after training on the originals.
         chance: Accuracy of always answering the most frequent test class.
+        floor: What the stranger reaches without the protected pictures: chance, or more where it
+            has some clean ones.
         n_test: Test pictures.
         max_retained: The threshold, in [0, 1].
     """
-    if not control_learned(control, chance):
-        return Judgement(
-            None,
-            None,
-            None,
-            "inconclusive",
-            f"the control learned too little to compare with ({control:.1%}, chance {chance:.1%})",
+    mean, control_mean = fmean(protected), fmean(control)
+    if not control_learned(control_mean, chance):
+        return _no_comparison(
+            f"the control learned too little to compare with ({control_mean:.1%}, "
+            f"chance {chance:.1%})"
+        )
+    if control_mean - floor < SMALLEST_GAIN:
+        return _no_comparison(
+            f"the clean pictures alone do as well ({floor:.1%}) as with all originals "
+            f"({control_mean:.1%})"
         )
 
     def share(accuracy: float) -> float:
-        return max(0.0, (accuracy - chance) / (control - chance))
+        return max(0.0, (accuracy - floor) / (control_mean - floor))
 
-    low, high = map(share, wilson_interval(round(protected * n_test), n_test))
-    retained = share(protected)
+    low, high = wilson_interval(round(mean * n_test), n_test)
+    if len(protected) > 1:
+        seeds_low, seeds_high = seeds_interval(protected)
+        low, high = min(low, seeds_low), max(high, seeds_high)
+    low, retained, high = share(low), share(mean), share(high)
     if high <= max_retained:
         verdict: Verdict = "pass"
         reason = f"retained {retained:.2f}, at most {max_retained:g} allowed"
@@ -86,9 +117,14 @@ def judge(
         verdict = "inconclusive"
         reason = (
             f"retained {retained:.2f}, but its 95 % interval [{low:.2f}, {high:.2f}] straddles "
-            f"{max_retained:g}; {n_test} test pictures are too few to tell"
+            f"{max_retained:g}; {n_test} test pictures and {len(protected)} training runs are too "
+            "few to tell"
         )
     return Judgement(retained, low, high, verdict, reason)
+
+
+def _no_comparison(reason: str) -> Judgement:
+    return Judgement(None, None, None, "inconclusive", reason)
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

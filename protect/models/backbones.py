@@ -104,6 +104,7 @@ def load_backbone(
     weights: Mapping[str, Path],
     offline: bool,
     seed: int,
+    pretrained: bool = True,
 ) -> Backbone:
     """Build a network, load its pretrained weights, and give it a new head.
 
@@ -119,6 +120,8 @@ def load_backbone(
         offline: Never download.
         seed: Decides the initialisation of the head, alone; the global generators are untouched.
             torchvision's vision transformers start from a head of zeros whatever the seed.
+        pretrained: Whether the weights are used. Without them the network starts from scratch; its
+            file still says how pictures are prepared, and its description says origin "none".
 
     Returns:
         The network on the CPU, in channels_last format, in training mode.
@@ -139,15 +142,18 @@ def load_backbone(
     head = _changed_keys(network, probe)
     if not head:
         raise ConfigError(f"{name} is not a classifier: it has no layer with one output per class")
-    if digest in {packaged.sha256 for packaged in PACKAGED.values()}:
-        tensors = _renamed_by_order(tensors, network, file.path)
-    else:
-        tensors = _adapted(tensors, name, network, file.path)
-    _load(network, tensors, head, name, file.path)
+    weights_used = Weights(origin="none", file="", sha256="")
+    if pretrained:
+        if digest in {packaged.sha256 for packaged in PACKAGED.values()}:
+            tensors = _renamed_by_order(tensors, network, file.path)
+        else:
+            tensors = _adapted(tensors, name, network, file.path)
+        _load(network, tensors, head, name, file.path)
+        weights_used = Weights(origin=file.origin, file=file.path.name, sha256=digest, tag=file.tag)
     preprocessing = _preprocessing(name, network, file)
     description = Network(
         name=_published_name(name),
-        weights=Weights(origin=file.origin, file=file.path.name, sha256=digest, tag=file.tag),
+        weights=weights_used,
         input_size=_input_size(probe, name, preprocessing, size),
         mean=preprocessing.mean,
         std=preprocessing.std,

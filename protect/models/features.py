@@ -41,3 +41,11 @@ class WithFeatures(nn.Module):
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002
         self._seen.append(inputs[0])
+
+
+class FeaturesOnly(WithFeatures):
+    """Wraps a backbone so that a forward gives the features alone."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return features (B, D) of pictures (B, 3, H, W) in [0, 1]."""
+        return super().forward(x)[0]

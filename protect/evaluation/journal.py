@@ -1,0 +1,71 @@
+"""Finished trainings on disk, found again by what went into them.
+
+An interrupted verification goes on where it was, and a repeated one is instant.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from protect.system.files import write_atomically
+
+_PACKAGE = Path(__file__).parents[1]
+_CODE = ("evaluation/**/*.py", "data/*.py", "models/*.py", "system/device.py")
+"""What decides a training beside its settings; a change of it makes old results worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training gave: clean-test accuracy by epoch, as fractions, and its seconds."""
+
+    curve: tuple[float, ...]
+    seconds: float
+
+
+class Journal:
+    """Results in a folder, one file each; without a folder nothing is kept.
+
+    Args:
+        folder: Made when the first result is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def find(self, identity: Mapping[str, Any]) -> Result | None:
+        """Return the result of a training of this identity, if there is a sound one."""
+        if self.folder is None:
+            return None
+        try:
+            found = json.loads(_path(self.folder, identity).read_bytes())
+            return Result(tuple(map(float, found["curve"])), float(found["seconds"]))
+        except (OSError, ValueError, TypeError, LookupError):
+            return None
+
+    def keep(self, identity: Mapping[str, Any], result: Result) -> None:
+        """Write a result, whole or not at all."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"identity": identity, "curve": result.curve, "seconds": result.seconds}
+        path = _path(self.folder, identity)
+        write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _path(folder: Path, identity: Mapping[str, Any]) -> Path:
+    text = json.dumps({**identity, "code": code_digest()}, sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+@cache
+def code_digest() -> str:
+    """Fingerprint the code that trains."""
+    digest = hashlib.sha256()
+    for pattern in _CODE:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""Which cells a verification runs: every backbone in every mode, and under every attack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protect.config import Mode, Tier
+from protect.evaluation.attacks.base import Attack
+
+PLAIN = Attack.name
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One cell before it is run."""
+
+    backbone: str
+    mode: Mode
+    attack: str
+
+    def __str__(self) -> str:
+        return f"{self.backbone}, {self.mode}" + (f", {self.attack}" * (self.attack != PLAIN))
+
+
+_MODES: dict[Tier, tuple[Mode, ...]] = {
+    Tier.QUICK: (Mode.FULL, Mode.LINEAR_PROBE),
+    Tier.CI: (Mode.FULL, Mode.LINEAR_PROBE, Mode.LOW_LR, Mode.HIGH_LR),
+    Tier.RELEASE: tuple(Mode),
+}
+_ATTACKS: dict[Tier, tuple[str, ...]] = {
+    Tier.QUICK: (),
+    Tier.CI: ("jpeg10", "jpeg75", "grey", "projection", "class-mean"),
+    Tier.RELEASE: (
+        "jpeg10",
+        "jpeg30",
+        "jpeg50",
+        "jpeg75",
+        "jpeg90",
+        "grey",
+        "projection",
+        "class-mean",
+        "bits2",
+        "blur",
+        "downup",
+        "rrc",
+        "cutout",
+        "cutmix",
+        "mixup",
+        "randaugment",
+        "ueraser",
+        "adversarial",
+    ),
+}
+"""Tiers of attacks.md; attacks go with full fine-tuning."""
+
+
+def plan(
+    backbones: Sequence[str], tier: Tier, modes: Sequence[Mode], attacks: Sequence[str]
+) -> tuple[Spec, ...]:
+    """List the cells, plain full fine-tuning first.
+
+    Args:
+        backbones: Names of networks.
+        tier: Which cells, unless modes or attacks are named.
+        modes: Own training modes; with `attacks` every pair of both.
+        attacks: Own attacks; without `modes` they go with full fine-tuning.
+    """
+    if modes or attacks:
+        pairs = [(mode, attack) for mode in modes or (Mode.FULL,) for attack in attacks or (PLAIN,)]
+    else:
+        pairs = [(mode, PLAIN) for mode in _MODES[tier]]
+        pairs += [(Mode.FULL, attack) for attack in _ATTACKS[tier]]
+    return tuple(
+        Spec(backbone, mode, attack)
+        for backbone in backbones
+        for mode, attack in dict.fromkeys(pairs)
+    )
+
+
+def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:
+    """Say which modes and attacks of the release tier these cells leave out."""
+    tried = {spec.mode for spec in specs}, {spec.attack for spec in specs}
+    modes = [mode.value for mode in _MODES[Tier.RELEASE] if mode not in tried[0]]
+    attacks = [name for name in _ATTACKS[Tier.RELEASE] if name not in tried[1]]
+    lines = []
+    if modes:
+        lines.append(f"training modes: {', '.join(modes)}")
+    if attacks:
+        lines.append(f"attacks: {', '.join(attacks)}")
+    return tuple(lines)

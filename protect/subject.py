@@ -1,0 +1,193 @@
+"""What is verified: a folder that `protect run` wrote, or anyone's beside its originals.
+
+Before anything is trained: is every picture what it is said to be, and how far from its original?
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from statistics import fmean
+
+from protect.check import check_folder, find_source
+from protect.config import DEFAULT_MAX_PIXELS, CheckConfig, VerifyConfig
+from protect.data.cache import choose_size
+from protect.data.decode import decode
+from protect.data.discover import Sample, discover
+from protect.errors import ImageRefused, InputError
+from protect.events import Listener, StageAdvanced, stage
+from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Quality
+from protect.output.quality import measure
+from protect.system.files import sha256_of
+from protect.system.parallel import ordered_map
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Pairs of published pictures and originals, all checked.
+
+    Attributes:
+        folder: Of the published pictures.
+        source: Of the originals.
+        images: One record a pair, sorted by original.
+        class_index: Class name -> index.
+        size: Side in pixels at which networks see the pictures, unless told otherwise.
+        promised_levels: The budget; None where nobody promised one.
+        max_pixels: Larger pictures are refused.
+        notes: What a reader of the verdict should know.
+    """
+
+    folder: Path
+    source: Path
+    images: tuple[ImageRecord, ...]
+    class_index: dict[str, int]
+    size: int
+    promised_levels: int | None
+    max_pixels: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def quality(self) -> Quality:
+        """How visible the noise is."""
+        psnr = [image.psnr for image in self.images if image.psnr is not None]
+        ssim = [image.ssim for image in self.images if image.ssim is not None]
+        return Quality(
+            n=len(self.images),
+            linf_levels=max(image.linf_levels for image in self.images),
+            promised_levels=self.promised_levels,
+            psnr_mean=fmean(psnr) if psnr else None,
+            psnr_worst=min(psnr, default=None),
+            ssim_mean=fmean(ssim) if ssim else None,
+            ssim_worst=min(ssim, default=None),
+        )
+
+
+def open_subject(config: VerifyConfig, threads: int, listener: Listener) -> Subject:
+    """Check the folder to verify, by its manifest or, without one, against `--clean`.
+
+    Raises:
+        InputError: If it is not what its manifest says, or there are no clean originals.
+    """
+    if (config.protected / MANIFEST_NAME).exists() or config.clean is None:
+        return _from_manifest(config, listener)
+    return _from_pairs(config.protected, config.clean, config.max_pixels, threads, listener)
+
+
+def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
+    manifest = Manifest.read(config.protected)
+    source = find_source(config.protected, config.clean)
+    if source is None:
+        raise InputError(
+            f"the originals of {config.protected} are not at hand, and without them there is no "
+            "control and no clean test",
+            "name them with --clean DIR",
+        )
+    check = check_folder(
+        CheckConfig(protected=config.protected, source=source, workers=config.workers), listener
+    )
+    if not check.ok:
+        raise InputError(
+            f"{config.protected} is not what its manifest says; a verdict on it would mean nothing",
+            "protect the originals again, or restore the folder",
+            [f"{problem.file}: {problem.message}" for problem in check.problems],
+        )
+    return Subject(
+        folder=config.protected,
+        source=source,
+        images=manifest.images,
+        class_index=manifest.classes,
+        size=manifest.surrogate.input_size,
+        promised_levels=manifest.eps.levels,
+        max_pixels=manifest.max_pixels,
+    )
+
+
+def _from_pairs(
+    folder: Path, clean: Path, max_pixels: int, threads: int, listener: Listener
+) -> Subject:
+    """Pair pictures by their path without its suffix, and measure them."""
+    published, originals = discover(folder), discover(clean)
+    by_stem = _by_stem(originals.samples, clean)
+    _by_stem(published.samples, folder)
+    missing = [s.name for s in published.samples if _stem(s.name) not in by_stem]
+    if missing:
+        raise InputError(
+            f"{len(missing)} pictures of {folder} have no original in {clean}",
+            "name the folder of the originals with --clean; pictures are paired by their path",
+            missing,
+        )
+    wrong = [
+        f"{s.name} is {s.label!r}, its original {by_stem[_stem(s.name)].label!r}"
+        for s in published.samples
+        if s.label != by_stem[_stem(s.name)].label
+    ]
+    if wrong:
+        raise InputError("the labels differ from those of the originals", "", wrong)
+
+    def compare(sample: Sample) -> ImageRecord | str:
+        try:
+            return _record(sample, by_stem[_stem(sample.name)], max_pixels)
+        except ImageRefused as refusal:
+            return f"{sample.name}: {refusal.message}"
+
+    with stage("Comparing with the originals", len(published.samples), listener):
+        records = []
+        for record in ordered_map(compare, published.samples, threads):
+            listener(StageAdvanced())
+            records.append(record)
+    problems = [record for record in records if isinstance(record, str)]
+    if problems:
+        raise InputError(f"{len(problems)} pictures cannot be compared", "", problems)
+    images = [record for record in records if isinstance(record, ImageRecord)]
+    unpaired = len(originals.samples) - len(images)
+    notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
+    if unpaired:
+        notes.append(f"{unpaired} originals have no protected copy and were left out")
+    return Subject(
+        folder=folder,
+        source=clean,
+        images=tuple(sorted(images, key=lambda image: image.source)),
+        class_index=published.class_index,
+        size=choose_size([(image.height, image.width) for image in images], accelerated=False),
+        promised_levels=None,
+        max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
+        notes=tuple(notes),
+    )
+
+
+def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:
+    table: dict[str, Sample] = {}
+    for sample in samples:
+        other = table.setdefault(_stem(sample.name), sample)
+        if other is not sample:
+            raise InputError(
+                f"{folder} has both {other.name} and {sample.name}, which cannot be told apart",
+                "rename one of them in both folders",
+            )
+    return table
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord:
+    after, before = decode(published.path, max_pixels), decode(original.path, max_pixels)
+    if after.pixels.shape != before.pixels.shape:
+        raise ImageRefused(
+            f"it is {after.width}x{after.height} of {after.pixels.shape[2]} channels, its original "
+            f"{before.width}x{before.height} of {before.pixels.shape[2]}",
+        )
+    quality = measure(before.pixels, after.pixels)
+    return ImageRecord(
+        source=original.name,
+        output=published.name,
+        label=published.label,
+        source_sha256=sha256_of(original.path),
+        output_sha256=sha256_of(published.path),
+        width=after.width,
+        height=after.height,
+        linf_levels=quality.linf_levels,
+        psnr=quality.psnr,
+        ssim=quality.ssim,
+        status="protected" if quality.linf_levels else "unchanged",
+    )
