@@ -67,8 +67,14 @@ def open_subject(config: VerifyConfig, threads: int, listener: Listener) -> Subj
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
     """
-    if (config.protected / MANIFEST_NAME).exists() or config.clean is None:
+    if (config.protected / MANIFEST_NAME).exists():
         return _from_manifest(config, listener)
+    if config.clean is None:
+        raise InputError(
+            f"{config.protected} holds no {MANIFEST_NAME}, so protect did not write it",
+            "name the folder that `protect run` wrote; or, to verify the work of another tool, "
+            "the originals with --clean DIR",
+        )
     return _from_pairs(config.protected, config.clean, config.max_pixels, threads, listener)
 
 

@@ -23,7 +23,7 @@ from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
 from protect.evaluation.verdict import judge, overall
 from protect.events import Listener, ignore
-from protect.manifest import Cell, Curve, Network, Split, Tool, VerifyReport
+from protect.manifest import Cell, Curve, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
 from protect.subject import Subject, open_subject
@@ -57,7 +57,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, listener)
-    networks = {name: _load(name, config, subject).description for name in config.backbones}
+    for name in config.backbones:
+        _load(name, config, subject)
 
     # 3. Which pictures train, which test. The test is always clean.
     material, split = _split(config, subject)
@@ -67,10 +68,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
         bench = Bench(material, journal, Path(folder), device, threads, listener)
-        cells = tuple(
-            _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
-            for spec in specs
-        )
+        cells = tuple(_run_cell(spec, bench, config, subject, split, chance) for spec in specs)
 
     # 5. The verdict is the worst of what was run.
     return VerifyReport(
@@ -129,7 +127,6 @@ def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
 
 def _run_cell(
     spec: Spec,
-    network: Network,
     bench: Bench,
     config: VerifyConfig,
     subject: Subject,
@@ -146,6 +143,7 @@ def _run_cell(
         clean_share=config.clean_fraction,
     )
     seeds = tuple(range(config.seed, config.seed + config.seeds))
+    network = _load(spec.backbone, config, subject, pretrained=recipe.pretrained).description
 
     def train(arm: Arm, how: Recipe = recipe) -> list[Result]:
         return [

@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from helpers import FAST, cli, write_colours
+from PIL import Image
 
-QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu")
+from protect.config import Mode
+from protect.evaluation.bench import Bench
+
+QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
 
 
 def report_of(result) -> dict:
@@ -24,7 +29,7 @@ def test_noise_that_does_nothing_fails_and_the_control_learns(tmp_path):
     assert cli("run", photos, "-o", tmp_path / "out", *weak).exit_code == 0
     long = ("--epochs", "12", "-b", "18", "--lr", "0.01", "--size", "64", "--device", "cpu")
     test = write_colours(tmp_path / "test", per_class=60, seed=7)
-    result = cli("verify", tmp_path / "out", *long, "--test", test, "--json")
+    result = cli("verify", tmp_path / "out", *long, "--test", test, "--mode", "full", "--json")
     assert result.exit_code == 1, result.stderr
     report = report_of(result)
     assert report["schema_version"] == 1
@@ -37,9 +42,10 @@ def test_noise_that_does_nothing_fails_and_the_control_learns(tmp_path):
     assert cell["chance"] == 0.5
     assert cell["n_test"] == 120
     assert cell["n_train"] == 96
-    assert len(cell["curve"]["protected"]) == len(cell["curve"]["control"]) == 12
-    assert cell["peak"] == max(cell["curve"]["protected"])
-    assert cell["final"] == cell["curve"]["protected"][-1]
+    (curve,) = cell["curves"]
+    assert len(curve["protected"]) == len(curve["control"]) == 12
+    assert cell["peak"] == max(curve["protected"])
+    assert cell["final"] == curve["protected"][-1]
     assert cell["network"]["weights"]["origin"] == "package"
     assert report["not_run"]
 
@@ -71,8 +77,8 @@ def test_a_control_that_did_not_learn_is_inconclusive(done):
 
 def test_the_same_seed_gives_the_same_report(done):
     def accuracies() -> list:
-        cells = report_of(cli("verify", done.protected, *QUICK, "--json"))["cells"]
-        return [(cell["curve"], cell["retained"]) for cell in cells]
+        cells = report_of(cli("verify", done.protected, *QUICK, "--no-cache", "--json"))["cells"]
+        return [(cell["curves"], cell["retained"]) for cell in cells]
 
     assert accuracies() == accuracies()
 
@@ -170,6 +176,8 @@ def test_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
         "1",
         "-b",
         "2",
+        "--mode",
+        "full",
         "--json",
         "--offline",
     )
@@ -203,3 +211,128 @@ def test_the_held_out_pictures_are_recorded_and_of_every_class(done):
     assert split["kind"] == "held out"
     assert split["n_test"] == len(split["test"]) == 6
     assert {Path(name).parent.name for name in split["test"]} == {"red", "blue"}
+
+
+def test_every_mode_trains_and_says_how(done):
+    modes = [word for mode in Mode for word in ("--mode", mode.value)]
+    result = cli("verify", done.protected, *QUICK[:-2], *modes, "--clean-fraction", "0.3", "--json")
+    cells = {cell["mode"]: cell for cell in report_of(result)["cells"]}
+    assert set(cells) == set(Mode)
+    assert cells["scratch"]["network"]["weights"]["origin"] == "none"
+    assert cells["full"]["network"]["weights"]["origin"] == "package"
+    for mode, cell in cells.items():
+        assert cell["training"]["source"]
+        assert cell["floor"] >= cell["chance"]
+        epochs = 1 if mode == "refit" else cell["training"]["epochs"]
+        assert len(cell["curves"][0]["protected"]) == epochs
+    # A few clean pictures give something alone, and that is not the protection's fault.
+    assert cells["refit"]["floor"] > cells["refit"]["chance"]
+    assert cells["full"]["floor"] == cells["full"]["chance"]
+
+
+def test_the_default_is_the_quick_tier_and_the_rest_is_listed_as_not_run(done):
+    report = report_of(cli("verify", done.protected, *QUICK[:-2], "--json"))
+    assert report["tier"] == "quick"
+    assert [(c["mode"], c["attack"]) for c in report["cells"]] == [
+        ("full", "none"),
+        ("linear-probe", "none"),
+    ]
+    assert "jpeg10" in " ".join(report["not_run"])
+
+
+def test_a_repeated_verification_is_instant_and_the_same(done):
+    first = report_of(cli("verify", done.protected, *QUICK, "--json"))
+    again = cli("verify", done.protected, *QUICK, "--json")
+    assert report_of(again) == first
+    assert len(list((done.state / "verify").iterdir())) == 2
+    # Another seed is another training; a further cell needs only what is new.
+    cli("verify", done.protected, *QUICK, "--seeds", "2", "--json")
+    assert len(list((done.state / "verify").iterdir())) == 4
+
+
+def test_several_seeds_are_reported_one_by_one_and_on_average(done):
+    (cell,) = report_of(cli("verify", done.protected, *QUICK, "--seeds", "2", "--json"))["cells"]
+    assert cell["seeds"] == [0, 1]
+    peaks = [max(curve["protected"]) for curve in cell["curves"]]
+    assert cell["peak"] == pytest.approx(sum(peaks) / 2)
+
+
+def test_an_interrupted_verification_goes_on_where_it_was(done, monkeypatch):
+    trained = []
+
+    def interrupted(self, training, backbone):
+        trained.append(training.arm)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return original(self, training, backbone)
+
+    original = Bench._train
+    monkeypatch.setattr(Bench, "_train", interrupted)
+    assert cli("verify", done.protected, *QUICK).exit_code == 130
+    assert cli("verify", done.protected, *QUICK).exit_code in (0, 1)
+    assert trained == ["originals", "protected", "protected"]
+
+
+def test_an_unknown_attack_is_a_usage_error_with_near_matches(done):
+    result = cli("verify", done.protected, *QUICK, "--attack", "jpeg11")
+    assert result.exit_code == 2
+    assert "jpeg10" in result.stderr
+
+
+def copy_of(photos: Path, folder: Path, levels: int = 0) -> Path:
+    """Copy pictures, changed by up to some levels, as another tool might."""
+    rng = np.random.default_rng(0)
+    for path in photos.rglob("*.png"):
+        pixels = np.asarray(Image.open(path)).astype(int)
+        noise = rng.integers(-levels, levels + 1, pixels.shape)
+        target = folder / path.relative_to(photos)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(target)
+    return folder
+
+
+def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(done):
+    """An unprotected copy must fail with everything retained."""
+    photos = write_colours(done.root / "more", per_class=48)
+    for levels in (0, 5):
+        other = copy_of(photos, done.root / f"other{levels}", levels)
+        result = cli(
+            "verify", other, "--clean", photos, *QUICK[:-2], "--mode", "linear-probe", "--json"
+        )
+        report = report_of(result)
+        assert report["quality"]["linf_levels"] == levels
+        assert report["quality"]["promised_levels"] is None
+        assert any("no budget was promised" in note for note in report["notes"])
+        assert report["verdict"] == "fail"
+        assert report["cells"][0]["retained"] > 0.9
+        assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("what", ["no original", "another class", "another size", "twins"])
+def test_pictures_that_do_not_pair_are_refused(done, what):
+    other = copy_of(done.photos, done.root / "other")
+    words = "red/0.png"
+    if what == "no original":
+        (done.photos / "red/0.png").unlink()
+    elif what == "another class":
+        table = "".join(
+            f"{p.relative_to(other).as_posix()},{'blue' if p.stem == '0' else p.parent.name}\n"
+            for p in sorted(other.rglob("*.png"))
+        )
+        (other / "metadata.csv").write_text("file_name,label\n" + table)
+        words = "metadata.csv"
+    elif what == "another size":
+        Image.new("RGB", (9, 9)).save(other / "red/0.png")
+    else:
+        Image.new("RGB", (32, 32)).save(other / "red/0.bmp")
+        words = "red/0.bmp"
+    result = cli("verify", other, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_without_a_manifest_and_without_originals_there_is_nothing_to_verify(done):
+    other = copy_of(done.photos, done.root / "other")
+    result = cli("verify", other, *QUICK)
+    assert result.exit_code == 2
+    assert "--clean" in result.stderr

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from protect.data.cache import PixelCache
 from protect.errors import MachineError
-from protect.evaluation.finetune import Recipe, accuracy, fine_tune, gentle_recipe
+from protect.evaluation.attacks.base import Attack
+from protect.evaluation.finetune import accuracy, fine_tune
+from protect.evaluation.recipes import Recipe
 
 CPU = torch.device("cpu")
 
@@ -40,19 +42,27 @@ LABELS = [0, 1] * 30
 RED = [0, 120] * 30
 
 
-def train(train_set: PixelCache, test_set: PixelCache, seed: int = 0, **changes) -> tuple:
-    recipe = Recipe(**{"epochs": 6, "batch_size": 10, "lr": 0.05} | changes)
+def train(
+    train_set: PixelCache,
+    test_set: PixelCache,
+    seed: int = 0,
+    attack: Attack | None = None,
+    **changes,
+) -> tuple:
+    recipe = Recipe(**{"epochs": 6, "batch_size": 10, "lr": 0.05, "source": "test"} | changes)
     seen = []
     curve = fine_tune(
         Small(),
         train_set,
         test_set,
         recipe,
+        classes=2,
+        attack=attack or Attack(),
         seed=seed,
         device=CPU,
-        on_epoch=lambda epoch, value: seen.append((epoch, value)),
+        on_epoch=seen.append,
     )
-    assert seen == list(enumerate(curve, start=1))
+    assert seen == list(curve)
     return curve
 
 
@@ -97,15 +107,22 @@ def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
     assert accuracy(Fixed(), cache([1] * 60, RED), CPU) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("n_train", "batch_size", "epochs"),
-    [(3000, 128, 10), (50_000, 128, 10), (450, 28, 15), (40, 8, 46), (3, 8, 230)],
-)
-def test_small_datasets_get_smaller_batches_and_more_epochs(n_train, batch_size, epochs):
-    recipe = gentle_recipe(n_train)
-    assert (recipe.batch_size, recipe.epochs, recipe.lr) == (batch_size, epochs, 0.002)
+def test_an_attack_changes_each_batch_and_the_loss():
+    class Blind(Attack):
+        """Hides every picture."""
 
+        def augment(self, view, targets, draws):
+            assert view.min() >= 0
+            assert view.max() <= 1
+            assert targets.sum(dim=1).eq(1).all()
+            return torch.zeros_like(view), targets
 
-def test_own_settings_go_over_the_recipe():
-    recipe = gentle_recipe(3000, epochs=3, batch_size=10, lr=0.5)
-    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (3, 10, 0.5)
+    class Swapped(Attack):
+        """Learns the other class."""
+
+        def loss(self, classify, view, targets, draws):
+            return F.cross_entropy(classify(view), targets.flip(1))
+
+    test = cache(LABELS, RED, seed=1)
+    assert train(cache(LABELS, RED), test, attack=Blind())[-1] <= 0.6
+    assert train(cache(LABELS, RED), test, attack=Swapped())[-1] == 0

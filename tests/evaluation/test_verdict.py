@@ -6,7 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.evaluation.verdict import control_learned, judge, overall, wilson_interval
+from protect.evaluation import verdict
+from protect.evaluation.verdict import (
+    control_learned,
+    overall,
+    seeds_interval,
+    wilson_interval,
+)
+
+
+def judge(protected, control, chance, n, max_retained=0.3, floor=None):
+    """Judge one training each, or several."""
+    return verdict.judge(
+        protected if isinstance(protected, list) else [protected],
+        control if isinstance(control, list) else [control],
+        chance=chance,
+        floor=chance if floor is None else floor,
+        n_test=n,
+        max_retained=max_retained,
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +62,7 @@ def test_wilson_interval_holds_the_share(n, data):
     ],
 )
 def test_the_verdict_of_ten_classes(protected, control, n, verdict):
-    assert judge(protected, control, 0.1, n, max_retained=0.3).verdict == verdict
+    assert judge(protected, control, 0.1, n).verdict == verdict
 
 
 def test_retained_is_the_share_of_what_the_control_learned_above_chance():
@@ -87,3 +105,27 @@ def test_more_test_pictures_narrow_the_interval():
     assert width(4000) < width(1000) < width(100)
     assert width(4000) == pytest.approx(width(1000) / 2, rel=0.1)
     assert not math.isnan(width(1))
+
+
+def test_an_interval_over_seeds_is_students():
+    """Reference: the textbook interval of 4, 5, 6 (deviation 1, quantile 4.3027)."""
+    assert seeds_interval([4, 5, 6]) == pytest.approx((5 - 2.4841, 5 + 2.4841), abs=1e-4)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    steady = judge([0.2, 0.2, 0.2], [0.8] * 3, 0.1, 1000)
+    wild = judge([0.1, 0.2, 0.3], [0.8] * 3, 0.1, 1000)
+    assert steady.retained == pytest.approx(wild.retained)
+    assert steady.verdict == "pass"
+    assert wild.verdict == "inconclusive"
+    assert wild.high > steady.high
+    assert wild.low <= steady.low
+
+
+def test_what_a_few_clean_pictures_give_alone_is_not_held_against_the_protection():
+    assert judge(0.65, 0.8, 0.1, 1000).verdict == "fail"
+    judged = judge(0.65, 0.8, 0.1, 1000, floor=0.64)
+    assert judged.retained == pytest.approx(0.0625)
+    judged = judge(0.65, 0.8, 0.1, 1000, floor=0.79)
+    assert judged.verdict == "inconclusive"
+    assert "clean pictures" in judged.reason

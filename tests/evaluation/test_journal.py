@@ -1,0 +1,45 @@
+"""Finished trainings are found again by what went into them, and only then."""
+
+import pytest
+
+from protect.evaluation.journal import Journal, Result
+
+IDENTITY = {"network": {"name": "a"}, "seed": 0, "recipe": {"lr": 0.1}}
+
+
+def test_what_was_kept_is_found(tmp_path):
+    journal = Journal(tmp_path / "new")
+    assert journal.find(IDENTITY) is None
+    journal.keep(IDENTITY, Result((0.1, 0.25), 1.5))
+    assert Journal(tmp_path / "new").find(IDENTITY) == Result((0.1, 0.25), 1.5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"recipe": {"lr": 0.2}}, {"network": {"name": "b"}}, {"more": 1}]
+)
+def test_another_identity_is_another_training(tmp_path, change):
+    journal = Journal(tmp_path)
+    journal.keep(IDENTITY, Result((0.1,), 1.0))
+    assert journal.find(IDENTITY | change) is None
+
+
+def test_changed_code_makes_old_results_worthless(tmp_path, monkeypatch):
+    journal = Journal(tmp_path)
+    journal.keep(IDENTITY, Result((0.1,), 1.0))
+    monkeypatch.setattr("protect.evaluation.journal.code_digest", lambda: "other")
+    assert journal.find(IDENTITY) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"curve": 3, "seconds": 1}'])
+def test_a_damaged_result_is_computed_again(tmp_path, text):
+    journal = Journal(tmp_path)
+    journal.keep(IDENTITY, Result((0.1,), 1.0))
+    (path,) = tmp_path.iterdir()
+    path.write_text(text)
+    assert journal.find(IDENTITY) is None
+
+
+def test_without_a_folder_nothing_is_kept():
+    journal = Journal(None)
+    journal.keep(IDENTITY, Result((0.1,), 1.0))
+    assert journal.find(IDENTITY) is None

@@ -1,0 +1,52 @@
+"""Tiers name the cells; own modes and attacks take their place."""
+
+from protect.config import Mode, Tier
+from protect.evaluation.attacks.registry import attack_named
+from protect.evaluation.plan import not_run, plan
+
+
+def cells(tier=Tier.QUICK, modes=(), attacks=(), backbones=("a",)):
+    return [(s.backbone, s.mode.value, s.attack) for s in plan(backbones, tier, modes, attacks)]
+
+
+def test_the_tiers_contain_each_other():
+    quick, ci, release = (set(cells(tier)) for tier in Tier)
+    assert quick < ci < release
+    assert ("a", "full", "none") in quick
+
+
+def test_the_ci_tier_is_the_one_of_the_threat_list():
+    """D1, D2, D4, D5, D11, D12 and a low learning rate."""
+    ci = set(cells(Tier.CI))
+    for mode in ("full", "linear-probe", "low-lr", "high-lr"):
+        assert ("a", mode, "none") in ci
+    for attack in ("jpeg10", "jpeg75", "grey", "projection", "class-mean"):
+        assert ("a", "full", attack) in ci
+
+
+def test_the_release_tier_has_every_mode():
+    assert {mode for _, mode, _ in cells(Tier.RELEASE)} == set(Mode)
+
+
+def test_every_planned_attack_exists():
+    for spec in plan(["a"], Tier.RELEASE, (), ()):
+        assert attack_named(spec.attack).name == spec.attack
+
+
+def test_named_modes_and_attacks_replace_the_tier():
+    assert cells(modes=(Mode.SCRATCH,)) == [("a", "scratch", "none")]
+    assert cells(attacks=("grey", "grey")) == [("a", "full", "grey")]
+    pairs = cells(modes=(Mode.FULL, Mode.SCRATCH), attacks=("none", "grey"))
+    assert len(pairs) == len(set(pairs)) == 4
+
+
+def test_every_backbone_gets_every_cell():
+    assert len(cells(Tier.CI, backbones=("a", "b"))) == 2 * len(cells(Tier.CI))
+
+
+def test_what_is_left_out_is_named():
+    left = " ".join(not_run(plan(["a"], Tier.QUICK, (), ())))
+    for word in ("scratch", "refit", "jpeg10", "projection", "adversarial"):
+        assert word in left
+    assert "full" not in left
+    assert not_run(plan(["a"], Tier.RELEASE, (), ()))[0].startswith("research")

@@ -1,0 +1,50 @@
+"""Recipes are data: sizes follow the dataset, modes differ as their names say."""
+
+import pytest
+
+from protect.config import Mode
+from protect.evaluation.recipes import recipe_for
+
+
+@pytest.mark.parametrize(
+    ("n_train", "batch_size", "epochs"),
+    [(3000, 128, 10), (50_000, 128, 10), (450, 28, 15), (40, 8, 46), (3, 8, 230)],
+)
+def test_small_datasets_get_smaller_batches_and_more_epochs(n_train, batch_size, epochs):
+    recipe = recipe_for(Mode.FULL, n_train)
+    assert (recipe.batch_size, recipe.epochs, recipe.lr) == (batch_size, epochs, 0.002)
+
+
+def test_own_settings_go_over_the_recipe_and_other_modes_follow():
+    own = {"epochs": 3, "batch_size": 10, "lr": 0.5}
+    full = recipe_for(Mode.FULL, 3000, **own)
+    assert (full.epochs, full.batch_size, full.lr) == (3, 10, 0.5)
+    assert recipe_for(Mode.HIGH_LR, 3000, **own).lr == 5
+    assert recipe_for(Mode.LOW_LR, 3000, **own).lr == 0.125
+
+
+def test_each_mode_differs_from_full_fine_tuning_as_its_name_says():
+    full = recipe_for(Mode.FULL, 3000)
+    assert recipe_for(Mode.LOW_LR, 3000).lr < full.lr < recipe_for(Mode.HIGH_LR, 3000).lr
+    assert recipe_for(Mode.LINEAR_PROBE, 3000).trained == "head"
+    assert recipe_for(Mode.FROZEN_STAGES, 3000).trained == "late stages"
+    assert not recipe_for(Mode.SCRATCH, 3000).pretrained
+    refit = recipe_for(Mode.REFIT, 3000, clean_share=0.1)
+    assert refit.refit
+    assert refit.clean_share == 0.1
+    mix = recipe_for(Mode.CLEAN_MIX, 3000, clean_share=0.1)
+    assert mix.clean_share == 0.1
+    assert not mix.refit
+    for mode in Mode:
+        if mode not in (Mode.REFIT, Mode.CLEAN_MIX):
+            assert recipe_for(mode, 3000).clean_share == 0
+        if mode != Mode.SCRATCH:
+            assert recipe_for(mode, 3000).pretrained
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_recipe_says_where_it_comes_from(mode):
+    document = recipe_for(mode, 500).document()
+    assert document.source
+    assert document.epochs >= 1
+    assert document.lr > 0
