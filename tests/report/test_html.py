@@ -179,6 +179,15 @@ def test_a_verdict_is_words_and_not_only_colour(verdict):
     assert len(tiles) == 2, "in the heat table and in the full one"
 
 
+def test_a_row_of_the_full_table(source):
+    rows = [" ".join(row.split()) for row in Page(source).texts("tr")]
+    (row,) = [row for row in rows if row.startswith("jpeg10")]
+    assert row == (
+        "jpeg10 0.82 [0.77, 0.87]✗ fail 73.3%71.3% 87.3%86.1% 10.3% 0, 1, 2 2250 / 751 83.4 "
+        "retained 0.82, only 0.3 allowed"
+    )
+
+
 def test_the_heat_table_has_a_tile_per_network_training_and_attack(source):
     shares = re.findall(r'<td style="--share: (\d+)%"><strong>([\d.]+)</strong>', source)
     assert shares == [("8", "0.08"), ("82", "0.82"), ("30", "0.30")]
