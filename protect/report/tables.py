@@ -8,6 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from protect.manifest import CheckReport, ImageRecord, Manifest, VerifyReport
+from protect.report.words import (
+    cell_name,
+    outcome,
+    percent,
+    quality_line,
+    retained,
+    similarity,
+    tally,
+    visible,
+)
 
 MOST_LINES = 20
 """Of a list of files on the terminal; the document has all of them."""
@@ -17,11 +27,7 @@ _VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bol
 
 def printable(text: str) -> Text:
     """Make text of unknown origin harmless: no markup, no control characters or surrogates."""
-    safe = "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in text
-    )
-    return Text(safe)
+    return Text(visible(text))
 
 
 def some_of(lines: Sequence[str]) -> list[str]:
@@ -93,24 +99,20 @@ def verify_summary(report: VerifyReport) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("backbone", "training", "attack"):
         table.add_column(name, overflow="fold")
-    for name in ("control", "final", "peak", "chance", "retained [95 %]"):
+    for name in ("control", "final", "peak", "chance", "retained [95 %]", "seeds"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("verdict", overflow="fold")
     for cell in report.cells:
-        retained = (
-            "-"
-            if cell.retained is None
-            else f"{cell.retained:.2f} [{cell.retained_low:.2f}, {cell.retained_high:.2f}]"
-        )
         table.add_row(
             printable(cell.backbone),
-            cell.mode,
-            cell.attack,
-            f"{cell.control_peak:.1%}",
-            f"{cell.final:.1%}",
-            f"{cell.peak:.1%}",
-            f"{cell.chance:.1%}",
-            retained,
+            printable(cell.mode),
+            printable(cell.attack),
+            percent(cell.control_peak),
+            percent(cell.final),
+            percent(cell.peak),
+            percent(cell.chance),
+            Text(retained(cell)),
+            str(len(cell.seeds)),
             Text(cell.verdict, style=_VERDICT_STYLE[cell.verdict]),
         )
     worst = report.cells[report.worst]
@@ -119,13 +121,17 @@ def verify_summary(report: VerifyReport) -> RenderableType:
         table,
         Text(""),
         Text.assemble(
-            "verdict: ", (report.verdict, _VERDICT_STYLE[report.verdict]), f" - {worst.reason}"
+            "verdict: ", (report.verdict, _VERDICT_STYLE[report.verdict]), f" - {outcome(report)}"
         ),
+        printable(f"worst cell: {cell_name(worst)}: {worst.reason}"),
+        printable(f"tier {report.tier}; cells: {tally(report)}"),
+        Text(f"quality: {quality_line(report.quality)}"),
         Text(
             f"{split.n_train} pictures trained, {split.n_test} clean pictures tested "
-            f"({split.kind}); accuracies are of the clean test pictures"
+            f"({split.kind}); accuracies are of the clean test pictures, means over the seeds"
         ),
-        *(Text(f"not run: {item}", style="dim") for item in report.not_run),
+        *(printable(f"note: {note}") for note in report.notes),
+        *(Text(f"not run: {visible(item)}", style="dim") for item in report.not_run),
     )
 
 
@@ -139,9 +145,9 @@ def _facts() -> Table:
 def _quality(images: Sequence[ImageRecord]) -> str:
     psnr = [image.psnr for image in images if image.psnr is not None]
     ssim = [image.ssim for image in images if image.ssim is not None]
-    parts = []
-    if psnr:
-        parts.append(f"PSNR {fmean(psnr):.1f} dB (worst {min(psnr):.1f})")
-    if ssim:
-        parts.append(f"SSIM {fmean(ssim):.3f} (worst {min(ssim):.3f})")
-    return ", ".join(parts) or "-"
+    return similarity(
+        fmean(psnr) if psnr else None,
+        min(psnr, default=None),
+        fmean(ssim) if ssim else None,
+        min(ssim, default=None),
+    )

@@ -1,0 +1,92 @@
+"""The words and figures that every rendering of a document shares, so that all say the same."""
+
+from collections import Counter
+
+from protect.manifest import Cell, Quality, Verdict, VerifyReport
+
+MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
+"""A sign beside each verdict: colour is never the only carrier."""
+
+
+def visible(text: str) -> str:
+    r"""Make text of unknown origin harmless to a terminal, to XML and to the order of a page.
+
+    Control characters, line breaks, text-direction overrides and lone surrogates become their
+    Python escapes, such as `\u202e`.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+
+
+def cell_name(cell: Cell) -> str:
+    """Name a cell by what was trained, how, and under which attack."""
+    return f"{cell.backbone} / {cell.mode} / {cell.attack}"
+
+
+def percent(share: float) -> str:
+    """Write an accuracy."""
+    return f"{share:.1%}"
+
+
+def retained(cell: Cell) -> str:
+    """Write the retained share with its interval; a dash where the control did not learn."""
+    if cell.retained is None:
+        return "-"
+    return f"{cell.retained:.2f} [{cell.retained_low:.2f}, {cell.retained_high:.2f}]"
+
+
+def tally(report: VerifyReport) -> str:
+    """Count the cells by verdict, such as "9 pass, 1 fail"."""
+    counts = Counter(cell.verdict for cell in report.cells)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
+
+
+def outcome(report: VerifyReport) -> str:
+    """Say in a sentence what the verdict rests on."""
+    counts = Counter(cell.verdict for cell in report.cells)
+    n, limit = len(report.cells), f"{report.max_retained:g}"
+    if report.verdict == "pass":
+        who = "The only cell passed" if n == 1 else f"All {n} cells passed"
+        return f"{who}: no network kept more than {limit} of what its control learned."
+    if report.verdict == "fail":
+        return (
+            f"{counts['fail']} of {n} failed: a network kept more than {limit} of what its "
+            "control learned."
+        )
+    return (
+        f"{counts['inconclusive']} of {n} could not be told: the control did not learn, or the "
+        f"interval straddles the threshold of {limit}. That is not a pass."
+    )
+
+
+def similarity(
+    psnr_mean: float | None,
+    psnr_worst: float | None,
+    ssim_mean: float | None,
+    ssim_worst: float | None,
+) -> str:
+    """Write how alike the pictures are, as far as it was measured."""
+    parts = []
+    if psnr_mean is not None:
+        parts.append(f"PSNR {psnr_mean:.1f} dB (worst {psnr_worst:.1f})")
+    if ssim_mean is not None:
+        parts.append(f"SSIM {ssim_mean:.3f} (worst {ssim_worst:.3f})")
+    return ", ".join(parts) or "-"
+
+
+def quality_line(quality: Quality) -> str:
+    """Say how visible the noise is, and whether the budget was kept."""
+    alike = similarity(quality.psnr_mean, quality.psnr_worst, quality.ssim_mean, quality.ssim_worst)
+    return f"{alike}; {budget_line(quality)}; {quality.n} pictures compared"
+
+
+def budget_line(quality: Quality) -> str:
+    """Compare the largest change with the promise, or say that there was none."""
+    change = f"largest change {quality.linf_levels} levels of 255"
+    if quality.promised_levels is None:
+        return f"{change}, no budget was promised"
+    if quality.linf_levels > quality.promised_levels:
+        return f"{change}, MORE than the promised {quality.promised_levels}"
+    return f"{change}, within the promised {quality.promised_levels}"
