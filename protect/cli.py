@@ -31,7 +31,8 @@ from protect.config import (
 )
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode, MachineError, ProtectError
-from protect.report.tables import check_summary, run_summary, verify_summary
+from protect.report.markdown import markdown_summary
+from protect.report.tables import backbones_summary, check_summary, run_summary, verify_summary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -266,13 +267,16 @@ def verify(
     workers: Workers = None,
     weights: WeightFiles = None,
     offline: Offline = False,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune pretrained backbones on the protected pictures and judge what they learned.
+    """Train backbones on the protected pictures, attack the noise, and judge what they learned.
 
-    A control is trained in the same way on the originals; both are tested on clean pictures.
-    Exits with 0 only if every backbone retained at most --max-retained of the control's learning.
+    A control goes through the same on the originals; both are tested on clean pictures. Exits with
+    0 only if every cell retained at most --max-retained of its control's learning. Finished
+    trainings are kept beside the folder, so that an interrupted verification goes on.
     """
     screen = Screen(quiet)
     with _answered(screen):
@@ -299,15 +303,39 @@ def verify(
             workers=workers,
             weights=_weight_files(weights),
             offline=offline,
+            report=report,
+            junit=junit,
         )
         from protect.verify import verify_folder
 
-        report = verify_folder(config, screen.listen)
+        result = verify_folder(config, screen.listen)
+        if summary := os.environ.get(SUMMARY_VARIABLE):
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(markdown_summary(result))
         if json:
-            screen.document(report)
+            screen.document(result)
         else:
-            screen.result(verify_summary(report))
-        raise typer.Exit(ExitCode.OK if report.verdict == "pass" else ExitCode.NEGATIVE)
+            screen.result(verify_summary(result))
+        raise typer.Exit(ExitCode.OK if result.verdict == "pass" else ExitCode.NEGATIVE)
+
+
+@app.command(epilog="Example: protect backbones vit")
+def backbones(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a name; without it, what can be used here offline.")
+    ] = "",
+    json: AsJson = False,
+) -> None:
+    """List networks for --backbone and --surrogate, and where their weights are looked for."""
+    screen = Screen()
+    with _answered(screen):
+        from protect.models.catalogue import list_backbones
+
+        found = list_backbones(pattern)
+        if json:
+            screen.document(found)
+        else:
+            screen.result(backbones_summary(found))
 
 
 @app.command(epilog="Example: protect check ./protected")
@@ -385,3 +413,7 @@ def _defect(error: Exception) -> ProtectError:
     )
     problem.exit_code = ExitCode.INTERNAL
     return problem
+
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub shows beside a job."""

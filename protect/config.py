@@ -269,6 +269,8 @@ class VerifyConfig(_Machine):
         seed: Of the split, the new heads, the batches and the augmentation.
         seeds: How many times each cell is trained, with seeds from `seed` on.
         cache: Keep finished trainings beside the folder, and find them again.
+        report: HTML file to write; None for none.
+        junit: JUnit XML file to write; None for none.
     """
 
     protected: Path
@@ -288,6 +290,8 @@ class VerifyConfig(_Machine):
     seed: int = Field(0, ge=0, lt=2**31)
     seeds: int = Field(1, ge=1, le=100)
     cache: bool = True
+    report: Path | None = None
+    junit: Path | None = None
 
     @model_validator(mode="after")
     def _has_backbones(self) -> Self:

