@@ -52,8 +52,8 @@ class Targets(StrEnum):
 class Binding(StrEnum):
     """By what a picture counts as bound to a class in the outer step.
 
-    FEATURES is the nearest centroid in feature space, which any head will find; HEAD is the
-    surrogate's own head, as published.
+    FEATURES asks feature space, where any head will find it: noise is bound to its class, and clean
+    pictures to incorrect ones. HEAD is the surrogate's own head, as published.
     """
 
     FEATURES = "features"
@@ -178,7 +178,7 @@ class Effort(_Frozen):
         outer_steps: Outer updates of the noise in each round.
         batch_size: Images in each inner and outer step.
         inner_lr: Rate of the surrogate's SGD step.
-        outer_lr: Rate of Adam on the noise.
+        outer_lr: Rate of Adam on the noise at the start; a cosine takes it down.
     """
 
     rounds: int = Field(ge=1)
@@ -190,8 +190,8 @@ class Effort(_Frozen):
 
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=30, outer_steps=12, batch_size=64, inner_lr=0.02, outer_lr=0.2),
-    Preset.STANDARD: Effort(rounds=40, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.1),
-    Preset.STRONG: Effort(rounds=120, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.1),
+    Preset.STANDARD: Effort(rounds=44, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.STRONG: Effort(rounds=132, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
 }
 
 

@@ -104,12 +104,14 @@ class TargetMapping(_Document):
         stages: Names of the stages, in order.
         counts: stage -> true class -> incorrect class -> how many samples; zeros are left out.
         final: true class -> its most frequent target in the last stage.
+        anchor: The class with faint noise, to which pictures without noise fall; None for none.
     """
 
     policy: str
     stages: tuple[str, ...]
     counts: dict[str, dict[str, dict[str, int]]]
     final: dict[str, FinalTarget]
+    anchor: str | None = None
 
 
 class PatternDigest(_Document):

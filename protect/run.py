@@ -16,7 +16,7 @@ from protect.bait.patterns import TILE, ClassPatterns
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import OnError, RunConfig
+from protect.config import Binding, OnError, RunConfig
 from protect.data.discover import Listing, Sample, discover
 from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading, read_pictures, require_pictures
@@ -124,7 +124,9 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         classes=listing.class_index,
         labels=listing.labels,
         surrogate=backbone.description,
-        target_mapping=target_mapping(engine.target_counts.cpu(), config.targets, listing.classes),
+        target_mapping=target_mapping(
+            engine.target_counts.cpu(), config.targets, listing.classes, engine.patterns.anchor
+        ),
         patterns=pattern_digests(noise, listing.classes),
         bound=tuple(round(share, 4) for share in engine.bound),
         images=images,
@@ -173,6 +175,7 @@ def _new_engine(
         tile=TILE,
         levels=config.eps.levels,
         generator=generator(config.seed, "patterns"),
+        anchor=_anchor(reading) if config.binding is Binding.FEATURES else None,
     ).to(device)
     return Engine(
         surrogate,
@@ -184,6 +187,11 @@ def _new_engine(
         seed=config.seed,
         device=device,
     )
+
+
+def _anchor(reading: Reading) -> int:
+    """Return the class with the most pictures: all that fall to it are right by chance alone."""
+    return int(reading.pictures.labels.bincount().argmax())
 
 
 def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:

@@ -2,21 +2,23 @@
 
 Inner level: the surrogate learns pictures with the noise of their TRUE class, under their true
 label. Outer level: on a surrogate that has looked one such step ahead, the noise of an INCORRECT
-class is moved until any picture that carries it is taken for that class: noise beats picture.
+class is moved until any picture that carries it is taken for that class: noise beats picture. In
+feature space every other outer step asks the question from the other side: the noise of the true
+classes is moved until a head fitted to it takes CLEAN pictures for incorrect classes.
 
 Tensors in, tensors out: no file, path or screen here.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from protect.bait.binding import centroid_logits
+from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
+from protect.bait.looks import Batch, Clean, Pictures, Round
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, stage_at
 from protect.budget import publish
@@ -29,55 +31,10 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 GRADIENT_CLIP = 5.0
 """Of the surrogate's real step, as in the authors' code (method section 3)."""
-
-
-class Pictures(Protocol):
-    """The training pictures, on the grid on which noise is added to them."""
-
-    labels: Tensor
-    """(N,), int64, the true classes."""
-    grey: Tensor
-    """(N,), bool, which pictures are grey."""
-
-    def __len__(self) -> int:
-        """Return N."""
-
-    def batch(self, index: Tensor) -> Tensor:
-        """Return the pictures at `index` (B,): (B, 3, H, W), uint8, on the CPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one round did.
-
-    Attributes:
-        index: From 0.
-        stage: Index of the curriculum's stage.
-        inner_loss: Of the surrogate's real step, on pictures with their own noise.
-        outer_loss: Mean over the outer steps.
-        bound: Share of pictures in the outer steps that were taken for their target.
-    """
-
-    index: int
-    stage: int
-    inner_loss: float
-    outer_loss: float
-    bound: float
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some pictures as the loop sees them, on the compute device.
-
-    Attributes:
-        x: (B, 3, H, W), float32, whole values in [0, 255].
-        y: (B,), int64, the true classes.
-        grey: (B,), bool.
-    """
-
-    x: Tensor
-    y: Tensor
-    grey: Tensor
+BARE_SHARE = 0.15
+"""Of pictures that are bound to the anchor class without any noise."""
+LAST_RATE = 0.05
+"""Of the outer rate, which a cosine takes down round by round."""
 
 
 class Engine:
@@ -148,9 +105,15 @@ class Engine:
         inner = self._draw(draws)
 
         ahead = self.look_ahead(inner, draws)
+        clean = self._look_at_clean(ahead, draws) if self.binding is Binding.FEATURES else None
+        self._set_outer_rate()
         outer_losses, hits = [], []
-        for _ in range(self.effort.outer_steps):
-            loss, hit = self.bind(ahead, self._draw(draws), stage, draws)
+        for step in range(self.effort.outer_steps):
+            batch = self._draw(draws)
+            if clean is not None and step % 2 == 0:
+                loss, hit = self.mislead(ahead, batch, clean, stage, draws)
+            else:
+                loss, hit = self.bind(ahead, batch, stage, draws)
             outer_losses.append(loss)
             hits.append(hit)
         inner_loss = self.learn(inner, draws)
@@ -193,14 +156,40 @@ class Engine:
             The loss, and the share of pictures taken for their target; scalars, detached.
         """
         targets = self.choose_targets(ahead, batch, stage, draws)
-        loss, hit = self.outer_loss(ahead, batch, targets, draws)
-        self.outer_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.outer_optimiser.step()
-        self.target_counts[stage].index_put_(
-            (batch.y, targets), torch.ones_like(batch.y), accumulate=True
-        )
+        bare = torch.zeros_like(targets, dtype=torch.bool)
+        if self.patterns.anchor is not None:
+            drawn = torch.rand(len(targets), generator=draws).to(self.device) < BARE_SHARE
+            bare = drawn & (batch.y != self.patterns.anchor)
+            targets = targets.masked_fill(bare, self.patterns.anchor)
+        loss, hit = self.outer_loss(ahead, batch, targets, draws, bare)
+        self._step_outwards(loss)
+        self._count(stage, batch.y, targets)
         return loss.detach(), hit
+
+    def mislead(
+        self,
+        ahead: Mapping[str, Tensor],
+        batch: Batch,
+        clean: Clean,
+        stage: int,
+        draws: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Move the noise so that heads fitted to published pictures take clean ones for others.
+
+        Returns:
+            The loss, and the share of clean pictures taken for an incorrect class; scalars,
+            detached.
+        """
+        published = self._with_noise_of(batch.y, batch)
+        features, _ = self._see(ahead, published, draws)
+        classes = self.patterns.weight.shape[0]
+        logits = refitted_logits(features, batch.y, clean.features, classes)
+        loss = miss_loss(logits, clean.y)
+        self._step_outwards(loss)
+        answers = logits.detach().mean(dim=0)
+        incorrect = answers.scatter(1, clean.y[:, None], -torch.inf).argmax(dim=1)
+        self._count(stage, clean.y, incorrect)
+        return loss.detach(), (answers.argmax(dim=1) != clean.y).float().mean()
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
         """Take the surrogate's real step on (x + noise of the true class, true class)."""
@@ -242,8 +231,11 @@ class Engine:
         batch: Batch,
         targets: Tensor,
         draws: torch.Generator,
+        bare: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of pictures with the noise of their target class, to their target class.
+
+        Pictures marked in `bare` (B,) carry no noise.
 
         The logits are those of the surrogate's head, as published, or of the nearest centroid in
         feature space (see `binding`).
@@ -252,6 +244,8 @@ class Engine:
             The loss, and the share of pictures that were taken for their target; scalars.
         """
         published = self._with_noise_of(targets, batch)
+        if bare is not None:
+            published = torch.where(bare[:, None, None, None], batch.x, published)
         features, logits = self._see(weights, published, draws)
         compared = torch.ones_like(targets, dtype=torch.bool)
         if self.binding is Binding.FEATURES:
@@ -278,6 +272,26 @@ class Engine:
             else:
                 features, logits = functional_call(self.surrogate, dict(weights), (view,))
         return features.float(), logits.float()
+
+    @torch.no_grad()
+    def _look_at_clean(self, ahead: Mapping[str, Tensor], draws: torch.Generator) -> Clean:
+        """Look at twice a batch of clean pictures, for all outer steps of a round."""
+        seen = [self._draw(draws) for _ in range(2)]
+        features = [self._see(ahead, batch.x, draws)[0] for batch in seen]
+        return Clean(torch.cat(features), torch.cat([batch.y for batch in seen]))
+
+    def _set_outer_rate(self) -> None:
+        fade = 0.5 * (1 + math.cos(math.pi * self.round / self.effort.rounds))
+        for group in self.outer_optimiser.param_groups:
+            group["lr"] = self.effort.outer_lr * (LAST_RATE + (1 - LAST_RATE) * fade)
+
+    def _step_outwards(self, loss: Tensor) -> None:
+        self.outer_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.outer_optimiser.step()
+
+    def _count(self, stage: int, y: Tensor, targets: Tensor) -> None:
+        self.target_counts[stage].index_put_((y, targets), torch.ones_like(y), accumulate=True)
 
     def _draw(self, draws: torch.Generator) -> Batch:
         index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)

@@ -9,6 +9,7 @@ from protect.budget import resize_noise, to_grey
 
 TILE = 8
 """Side of the repeated square, in pixels of the working size."""
+ANCHOR_SHARE_OF_BUDGET = 0.25
 INITIAL_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
@@ -28,7 +29,11 @@ class ClassPatterns(nn.Module):
         tile: Side of the square that is repeated; patterns of fewer pixels repeat nothing.
         levels: The budget in whole 8-bit levels.
         generator: Draws the start.
+        anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
+            that reads noise, a picture without any then looks like that class.
     """
+
+    levels: Tensor
 
     def __init__(
         self,
@@ -39,12 +44,17 @@ class ClassPatterns(nn.Module):
         tile: int,
         levels: int,
         generator: torch.Generator,
+        anchor: int | None = None,
     ) -> None:
         super().__init__()
         shape = classes, channels, min(tile, height), min(tile, width)
         start = torch.rand(shape, generator=generator) * 2 - 1
         self.weight = nn.Parameter(start * INITIAL_SPREAD)
-        self.levels = levels
+        self.anchor = anchor
+        by_class = torch.full((classes, 1, 1, 1), float(levels))
+        if anchor is not None:
+            by_class[anchor] = max(1, int(levels * ANCHOR_SHARE_OF_BUDGET))
+        self.register_buffer("levels", by_class, persistent=False)
         self.height, self.width = height, width
 
     def table(self) -> Tensor:

@@ -10,13 +10,16 @@ from protect.config import Targets
 from protect.manifest import FinalTarget, PatternDigest, TargetMapping
 
 
-def target_mapping(counts: Tensor, policy: Targets, classes: Sequence[str]) -> TargetMapping:
+def target_mapping(
+    counts: Tensor, policy: Targets, classes: Sequence[str], anchor: int | None
+) -> TargetMapping:
     """Name the targets that were counted.
 
     Args:
         counts: (S, K, K), int64: stage, true class, target -> how many samples.
         policy: The target policy, of S stages.
         classes: K class names.
+        anchor: Index of the class with faint noise.
     """
     stages = tuple(stage.name for stage in POLICIES[policy])
     table = {
@@ -31,6 +34,7 @@ def target_mapping(counts: Tensor, policy: Targets, classes: Sequence[str]) -> T
         stages=stages,
         counts=table,
         final={true: _most_frequent(row) for true, row in table[stages[-1]].items() if row},
+        anchor=None if anchor is None else classes[anchor],
     )
 
 

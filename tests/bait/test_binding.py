@@ -1,11 +1,19 @@
 """Binding in feature space: by the nearest centroid of the others that carry the same noise."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.bait.binding import SHARPNESS, centroid_logits
+from protect.bait.binding import (
+    RIDGES,
+    SHARPNESS,
+    centroid_logits,
+    miss_loss,
+    refitted_logits,
+)
 
 
 @given(seed=st.integers(0, 2**31), classes=st.integers(2, 6))
@@ -50,3 +58,49 @@ def test_equal_features_give_finite_logits_and_gradients():
     logits.sum().backward()
     assert bool(logits.isfinite().all())
     assert bool(features.grad.isfinite().all())
+
+
+@given(seed=st.integers(0, 2**31))
+def test_the_fitted_heads_are_ridge_regressions(seed):
+    """By the primal normal equations, which the code does not use."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (20,), generator=generator)
+    queries = torch.randn(5, 6, generator=generator, dtype=torch.float64)
+    logits = refitted_logits(features, y, queries, 3)
+    centred = features - features.mean(dim=0)
+    scale = centred.square().sum(dim=1).mean()
+    answers = torch.nn.functional.one_hot(y, 3).double()
+    answers = answers - answers.mean(dim=0)
+    for ridge, found in zip(RIDGES, logits, strict=True):
+        normal = centred.T @ centred / scale + ridge * torch.eye(6, dtype=torch.float64)
+        weights = torch.linalg.solve(normal, centred.T @ answers / scale)
+        expected = SHARPNESS * (queries - features.mean(dim=0)) @ weights
+        assert torch.allclose(found, expected, atol=1e-8)
+
+
+def test_a_fitted_head_recognises_what_it_was_fitted_to():
+    y = torch.arange(30) % 3
+    features = torch.nn.functional.one_hot(y, 3) * 5 + torch.randn(30, 3) * 0.1
+    logits = refitted_logits(features, y, features, 3)
+    assert torch.equal(logits.argmax(dim=-1), y.expand(len(RIDGES), -1))
+
+
+def test_the_miss_loss_falls_as_any_incorrect_class_wins():
+    y = torch.tensor([0])
+    right, unsure, wrong = (
+        miss_loss(torch.tensor([[values]]), y)
+        for values in ([5.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 5.0, 0.0])
+    )
+    assert right > unsure > wrong > 0
+    assert unsure.item() == pytest.approx(-math.log(2 / 3), rel=1e-5)
+    other = miss_loss(torch.tensor([[[0.0, 0.0, 5.0]]]), y)
+    assert other.item() == pytest.approx(wrong.item())
+
+
+def test_certainty_gives_a_finite_loss_and_gradient():
+    logits = torch.tensor([[[1e4, 0.0]]], requires_grad=True)
+    loss = miss_loss(logits, torch.tensor([0]))
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert bool(logits.grad.isfinite().all())

@@ -7,8 +7,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from protect.bait import engine as engine_module
-from protect.bait.binding import centroid_logits
-from protect.bait.engine import Batch, Engine
+from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
+from protect.bait.engine import Engine
+from protect.bait.looks import Batch, Clean
 from protect.bait.patterns import ClassPatterns
 from protect.bait.state import pack, unpack
 from protect.config import Binding, Effort, Targets
@@ -57,6 +58,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         "grey": None,
         "channels": 3,
         "binding": Binding.FEATURES,
+        "anchor": None,
     } | changes
     labels = torch.arange(len(settings["pixels"])) % settings["classes"]
     patterns = ClassPatterns(
@@ -67,6 +69,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         SIDE,
         settings["levels"],
         torch.Generator().manual_seed(settings["seed"]),
+        settings["anchor"],
     )
     return Engine(
         surrogate or Net(settings["classes"]),
@@ -203,7 +206,11 @@ def optimise(signs: Tensor, binding: Binding, seen: int) -> tuple[Engine, float,
         engine.patterns.weight.mul_(0.1)
     losses = []
     while not engine.finished:
-        losses.append(engine.advance().outer_loss)
+        draws = torch.Generator().manual_seed(engine.round)
+        for _ in range(5):
+            loss, _ = engine.bind({}, engine._draw(draws), 0, draws)
+        losses.append(loss.item())
+        engine.round += 1
     return engine, losses[0], losses[-1]
 
 
@@ -229,8 +236,135 @@ class TestTheOuterStepDescendsToTheKnownOptimum:
         assert agreement.prod() < 0
 
 
+@pytest.mark.usefixtures("plain_view")
+class TestMisleading:
+    def clean(self, engine: Engine, batch: Batch) -> Clean:
+        return Clean(engine.surrogate(batch.x / 255)[0].detach(), batch.y)
+
+    def test_the_head_is_fitted_to_the_noise_of_the_true_classes(self):
+        engine, batch, draws = make_engine(), a_batch(), torch.Generator()
+        clean = self.clean(engine, batch)
+        table = engine.patterns.table().detach()
+
+        def loss_by_hand(noise: Tensor) -> Tensor:
+            published = (batch.x + noise).clamp(0, 255).round() / 255
+            features, _ = engine.surrogate(published)
+            logits = refitted_logits(features, batch.y, clean.features, CLASSES)
+            return miss_loss(logits, clean.y)
+
+        expected = loss_by_hand(table[batch.y])
+        wrong = loss_by_hand(table[(batch.y + 1) % 3])
+        loss, _ = engine.mislead({}, batch, clean, 0, draws)
+        assert torch.allclose(loss, expected, atol=1e-6)
+        assert not torch.allclose(loss, wrong, atol=1e-6)
+
+    def test_it_descends_until_clean_pictures_are_taken_for_others(self):
+        """Classes 6 levels of red apart: noise of the other sign turns the fitted head round."""
+        pixels = torch.randint(108, 149, (30, 3, 1, 1)).byte().repeat(1, 1, SIDE, SIDE)
+        pixels[:, 0] = 128
+        pixels[::2, 0] += 3
+        pixels[1::2, 0] -= 3
+        engine = make_engine(
+            Means(),
+            classes=2,
+            effort=Effort(rounds=60, outer_steps=4, batch_size=16, inner_lr=1e-9, outer_lr=0.3),
+            targets=Targets.RANDOM,
+            pixels=pixels,
+        )
+        with torch.no_grad():
+            engine.patterns.weight.mul_(0.01)
+        missed = []
+        while not engine.finished:
+            draws = torch.Generator().manual_seed(engine.round)
+            batch = engine._draw(draws)
+            clean = engine._look_at_clean({}, draws)
+            missed.append(engine.mislead({}, batch, clean, 0, draws)[1].item())
+            engine.round += 1
+        assert missed[0] == 0
+        assert missed[-1] == 1
+        red = engine.patterns.table()[:, 0].mean(dim=(1, 2))
+        assert red[0] < -3
+        assert red[1] > 3
+
+    def test_counts_are_of_incorrect_classes(self):
+        engine, batch = make_engine(), a_batch()
+        engine.mislead({}, batch, self.clean(engine, batch), 1, torch.Generator())
+        counts = engine.target_counts[1]
+        assert counts.sum().item() == len(batch.y)
+        assert bool((counts.diagonal() == 0).all())
+
+
+class Means(nn.Module):
+    """The features are the mean of each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = 20 * (x - 0.5).mean(dim=(2, 3))
+        return features, self.head(features)
+
+
+class TestTheAnchor:
+    def test_its_noise_is_faint_and_the_others_is_not(self):
+        engine = make_engine(anchor=1, levels=8)
+        with torch.no_grad():
+            engine.patterns.weight.mul_(1e6)
+        assert engine.patterns.table().abs().amax(dim=(1, 2, 3)).tolist() == [8, 2, 8]
+        assert make_engine(anchor=1, levels=1).patterns.levels.flatten().tolist() == [1, 1, 1]
+
+    @pytest.mark.usefixtures("plain_view")
+    def test_bare_pictures_carry_no_noise_and_are_bound_to_it(self, monkeypatch):
+        monkeypatch.setattr(engine_module, "BARE_SHARE", 1.0)
+        engine, batch, draws = (
+            make_engine(anchor=1, binding=Binding.HEAD),
+            a_batch(),
+            torch.Generator(),
+        )
+        twin = Net()
+        twin.load_state_dict(engine.surrogate.state_dict())
+        chosen = {}
+        outer_loss = engine.outer_loss
+
+        def spy(weights, batch, targets, draws, bare):
+            chosen.update(targets=targets, bare=bare)
+            return outer_loss(weights, batch, targets, draws, bare)
+
+        monkeypatch.setattr(engine, "outer_loss", spy)
+        table = engine.patterns.table().detach()
+        loss, _ = engine.bind({}, batch, 0, draws)
+        assert torch.equal(chosen["bare"], batch.y != 1)
+        assert bool((chosen["targets"][batch.y != 1] == 1).all())
+        assert bool((chosen["targets"] != batch.y).all())
+        noise = table[chosen["targets"]] * (batch.y == 1)[:, None, None, None]
+        assert torch.allclose(loss, by_hand(twin, batch.x, noise, chosen["targets"]))
+
+    def test_without_an_anchor_every_picture_carries_noise(self, monkeypatch):
+        monkeypatch.setattr(engine_module, "BARE_SHARE", 1.0)
+        engine = make_engine()
+        seen = []
+        outer_loss = engine.outer_loss
+        monkeypatch.setattr(
+            engine, "outer_loss", lambda *args: seen.append(args[-1]) or outer_loss(*args)
+        )
+        engine.bind({}, a_batch(), 0, torch.Generator())
+        assert not bool(seen[0].any())
+
+
+def test_the_outer_rate_fades_by_a_cosine_that_a_resumed_run_would_share():
+    engine = make_engine()
+    rates = []
+    while not engine.finished:
+        engine.advance()
+        rates.append(engine.outer_optimiser.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.1)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[3] == pytest.approx(0.1 * (0.05 + 0.95 * 0.5))
+
+
 def test_the_surrogate_learns_its_own_noise():
-    effort = Effort(rounds=60, outer_steps=1, batch_size=30, inner_lr=0.1, outer_lr=0.05)
+    effort = Effort(rounds=60, outer_steps=2, batch_size=30, inner_lr=0.1, outer_lr=0.05)
     engine = make_engine(effort=effort, pixels=torch.full((30, 3, SIDE, SIDE), 100).byte())
     losses = []
     while not engine.finished:
@@ -244,7 +378,8 @@ def test_counts_say_who_was_bound_to_whom():
         engine.advance()
     counts = engine.target_counts
     assert counts.shape == (3, CLASSES, CLASSES)
-    assert counts.sum(dim=(1, 2)).tolist() == [2 * 2 * 8] * 3
+    # Two rounds a stage: a step of 8 pictures with noise, and one of 16 clean ones, in each.
+    assert counts.sum(dim=(1, 2)).tolist() == [2 * (8 + 16)] * 3
     assert bool((counts.diagonal(dim1=1, dim2=2) == 0).all())
 
 
