@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from protect.errors import InputError
-from protect.manifest import CheckReport, Manifest, Problem, VerifyReport
+from protect.manifest import BackboneList, CheckReport, Manifest, Problem, VerifyReport
 
 SCHEMAS = Path(__file__).parents[1] / "protect" / "schemas"
-DOCUMENTS = {"manifest": Manifest, "verify-report": VerifyReport, "check-report": CheckReport}
+DOCUMENTS = {
+    "manifest": Manifest,
+    "verify-report": VerifyReport,
+    "check-report": CheckReport,
+    "backbone-list": BackboneList,
+}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

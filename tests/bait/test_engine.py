@@ -209,7 +209,7 @@ def optimise(signs: Tensor, binding: Binding, seen: int) -> tuple[Engine, float,
         draws = torch.Generator().manual_seed(engine.round)
         for _ in range(5):
             loss, _ = engine.bind({}, engine._draw(draws), 0, draws)
-        losses.append(loss.item())
+            losses.append(loss.item())
         engine.round += 1
     return engine, losses[0], losses[-1]
 
@@ -258,10 +258,9 @@ class TestMisleading:
         assert torch.allclose(loss, expected, atol=1e-6)
         assert not torch.allclose(loss, wrong, atol=1e-6)
 
-    def test_it_descends_until_clean_pictures_are_taken_for_others(self):
-        """Classes 6 levels of red apart: noise of the other sign turns the fitted head round."""
-        pixels = torch.randint(108, 149, (30, 3, 1, 1)).byte().repeat(1, 1, SIDE, SIDE)
-        pixels[:, 0] = 128
+    def test_it_descends_until_clean_pictures_are_recognised_no_better_than_by_chance(self):
+        """Classes 6 levels of red apart, the only thing that heads read."""
+        pixels = torch.randint(127, 130, (30, 3, 1, 1)).byte().repeat(1, 1, SIDE, SIDE)
         pixels[::2, 0] += 3
         pixels[1::2, 0] -= 3
         engine = make_engine(
@@ -273,18 +272,18 @@ class TestMisleading:
         )
         with torch.no_grad():
             engine.patterns.weight.mul_(0.01)
-        missed = []
+        missed, losses = [], []
         while not engine.finished:
             draws = torch.Generator().manual_seed(engine.round)
             batch = engine._draw(draws)
             clean = engine._look_at_clean({}, draws)
-            missed.append(engine.mislead({}, batch, clean, 0, draws)[1].item())
+            loss, miss = engine.mislead({}, batch, clean, 0, draws)
+            losses.append(loss.item())
+            missed.append(miss.item())
             engine.round += 1
         assert missed[0] == 0
-        assert missed[-1] == 1
-        red = engine.patterns.table()[:, 0].mean(dim=(1, 2))
-        assert red[0] < -3
-        assert red[1] > 3
+        assert sum(missed[-10:]) / 10 > 0.4
+        assert sum(losses[-10:]) < 0.75 * 10 * losses[0]
 
     def test_counts_are_of_incorrect_classes(self):
         engine, batch = make_engine(), a_batch()
@@ -295,14 +294,14 @@ class TestMisleading:
 
 
 class Means(nn.Module):
-    """The features are the mean of each channel."""
+    """The only feature is the mean of the red channel."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = nn.Linear(3, 2)
+        self.head = nn.Linear(1, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = 20 * (x - 0.5).mean(dim=(2, 3))
+        features = 20 * (x[:, :1] - 0.5).mean(dim=(2, 3))
         return features, self.head(features)
 
 
