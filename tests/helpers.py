@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from protect.cli import app
+from protect.data.cache import PixelCache
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")
 FAST += ("--targets", "curriculum")
@@ -28,3 +31,16 @@ def write_colours(folder: Path, per_class: int, seed: int = 0) -> Path:
             pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{i}.png")
     return folder
+
+
+def noise_pictures(count: int, size: tuple[int, int] = (16, 16), seed: int = 0) -> Tensor:
+    """Return (count, 3, height, width), uint8: mid-grey, every value 28 levels off or less."""
+    draws = torch.Generator().manual_seed(seed)
+    return torch.randint(100, 157, (count, 3, *size), dtype=torch.uint8, generator=draws)
+
+
+def as_cache(pictures: Tensor, labels: Tensor) -> PixelCache:
+    """Return a cache of the pictures (N, 3, H, W), uint8."""
+    rows = np.arange(len(pictures))
+    pixels = pictures.permute(0, 2, 3, 1).numpy()
+    return PixelCache(pixels, rows, labels, torch.zeros(len(pictures)).bool())

@@ -1,0 +1,97 @@
+"""Noise that is the same for a whole class is found and taken out of pictures never seen before."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import as_cache, noise_pictures
+from torch import Tensor
+
+from protect.evaluation.attacks.base import Attack
+from protect.evaluation.attacks.removal import ClassMean, Projection
+
+CLASSES = 3
+COUNT = 900
+LABELS = torch.arange(COUNT) % CLASSES
+PATTERN = 8 * torch.randint(
+    0, 2, (CLASSES, 3, 12, 12), generator=torch.Generator().manual_seed(7)
+).mul(2).sub(1)
+
+
+def protected(seed: int) -> Tensor:
+    """Noise pictures, each with its class's pattern of +-8 levels."""
+    return (noise_pictures(COUNT, (12, 12), seed) + PATTERN[LABELS]).to(torch.uint8)
+
+
+def fitted(kind: type[Attack], pictures: Tensor | None = None) -> Attack:
+    attack = kind()
+    pictures = protected(seed=0) if pictures is None else pictures
+    attack.fit(as_cache(pictures, LABELS), CLASSES, torch.Generator().manual_seed(1))
+    return attack
+
+
+def pattern_left(pictures: Tensor) -> float:
+    """How much of the pattern the class means hold: 1 if all, 0 if nothing."""
+    means = torch.stack([pictures[k == LABELS].double().mean(dim=0) for k in range(CLASSES)])
+    known = PATTERN.double() - PATTERN.double().mean(dim=0)
+    return (((means - means.mean(dim=0)) * known).sum() / (known * known).sum()).item()
+
+
+def probe(train: Tensor, test: Tensor) -> float:
+    """Share of `test` that ridge regression on the pixels of `train` gets right."""
+    centre = train.flatten(1).double().mean(dim=0)
+    x, new = train.flatten(1).double() - centre, test.flatten(1).double() - centre
+    targets = F.one_hot(LABELS, CLASSES).double() - 1 / CLASSES
+    kernel = x @ x.T + 1e5 * torch.eye(COUNT, dtype=torch.float64)
+    answers = (new @ x.T @ torch.linalg.solve(kernel, targets)).argmax(dim=1)
+    return (answers == LABELS).double().mean().item()
+
+
+@pytest.mark.parametrize("kind", [Projection, ClassMean])
+def test_a_planted_class_pattern_is_gone_and_cannot_be_learned_any_more(kind):
+    train, unseen = protected(seed=0), protected(seed=5)
+    assert pattern_left(train) == pytest.approx(1, abs=0.1)
+    assert probe(train, unseen) > 0.99
+
+    attack = fitted(kind)
+    edited = attack.edit(train, LABELS)
+    assert abs(pattern_left(edited)) < 0.05
+    assert abs(pattern_left(attack.edit(unseen, LABELS))) < 0.05
+    assert probe(edited, unseen) < 0.5  # a third is chance
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Projection, 12), (ClassMean, 8)])
+def test_pictures_without_a_pattern_are_nearly_left_alone(kind, most):
+    pictures = noise_pictures(COUNT, (12, 12))
+    edited = fitted(kind, pictures).edit(pictures, LABELS)
+    assert (edited.double() - pictures.double()).abs().mean() < 2
+    assert (edited.int() - pictures.int()).abs().max() <= most
+
+
+def test_projection_leaves_nothing_in_the_span_but_rounding():
+    attack = fitted(Projection)
+    assert attack.basis.shape == (3 * 12 * 12, CLASSES - 1)
+    assert torch.allclose(attack.basis.T @ attack.basis, torch.eye(CLASSES - 1).double())
+
+    def size_in_span(pictures: Tensor) -> float:
+        return ((pictures.flatten(1).double() - attack.mean) @ attack.basis).abs().max().item()
+
+    pictures = protected(seed=0)
+    assert size_in_span(pictures) > 100
+    assert size_in_span(attack.edit(pictures, LABELS)) < 2
+
+
+def test_projection_keeps_the_mean_picture():
+    pictures = (protected(seed=0).float() * 0.2 + 190).to(torch.uint8)
+    edited = fitted(Projection, pictures).edit(pictures, LABELS)
+    assert (edited.double().mean(dim=0) - pictures.double().mean(dim=0)).abs().max() < 0.5
+
+
+def test_class_means_are_taken_off_by_label_rounded_and_clipped():
+    red = torch.tensor([10, 20, 100, 201])
+    pictures = red.to(torch.uint8)[:, None, None, None].expand(4, 3, 2, 2)
+    labels = torch.tensor([0, 0, 1, 1])
+    attack = ClassMean()
+    attack.fit(as_cache(pictures, labels), 2, torch.Generator())
+    # The means are 15 and 150.5, of all 82.75: offsets of -67.75 and +67.75.
+    assert attack.edit(pictures, labels)[:, 0, 0, 0].tolist() == [78, 88, 32, 133]
+    assert attack.edit(pictures, 1 - labels)[:, 0, 0, 0].tolist() == [0, 0, 168, 255]
