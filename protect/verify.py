@@ -15,7 +15,7 @@ from statistics import fmean
 
 from protect.config import Mode, VerifyConfig
 from protect.errors import InputError
-from protect.evaluation.attacks.registry import attack_named
+from protect.evaluation.attacks.registry import make_attack
 from protect.evaluation.bench import Arm, Bench, Material, Training
 from protect.evaluation.journal import Journal, Result
 from protect.evaluation.plan import Spec, not_run, plan
@@ -55,7 +55,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     # 1. Which cells. Every attack and every network is at hand, before hours are spent on one.
     specs = plan(config.backbones, config.tier, config.modes, config.attacks)
     for spec in specs:
-        attack_named(spec.attack)
+        make_attack(spec.attack)
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, listener)

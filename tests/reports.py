@@ -50,6 +50,7 @@ def make_cell(
         "control_final": 0.861,
         "control_peak": 0.873,
         "chance": 0.103,
+        "floor": 0.103,
         "retained": share,
         "retained_low": max(0.0, share - 0.05),
         "retained_high": share + 0.05,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from protect.data.cache import PixelCache, load_square
 from protect.data.discover import Sample
-from protect.evaluation.attacks.registry import attack_named
+from protect.evaluation.attacks.registry import make_attack
 from protect.evaluation.finetune import accuracy, fine_tune
 from protect.evaluation.freeze import PartlyFrozen
 from protect.evaluation.journal import Journal, Result
@@ -143,7 +143,7 @@ class Bench:
         recipe, seed = training.recipe, training.seed
         classes = len(self.material.class_index)
         train, clean = self._training_pictures(training, backbone.input_size)
-        attack = attack_named(training.attack)
+        attack = make_attack(training.attack)
         attack.fit(train, classes, generator(seed, "attack", attack.name))
         train = self._edited(train, attack.edit, "train")
         test = self._edited(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from protect.config import Mode, Tier
 from protect.evaluation.attacks.base import Attack
+from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER
 
 PLAIN = Attack.name
 
@@ -29,26 +30,7 @@ _MODES: dict[Tier, tuple[Mode, ...]] = {
 _ATTACKS: dict[Tier, tuple[str, ...]] = {
     Tier.QUICK: (),
     Tier.CI: ("jpeg10", "jpeg75", "grey", "projection", "class-mean"),
-    Tier.RELEASE: (
-        "jpeg10",
-        "jpeg30",
-        "jpeg50",
-        "jpeg75",
-        "jpeg90",
-        "grey",
-        "projection",
-        "class-mean",
-        "bits2",
-        "blur",
-        "downup",
-        "rrc",
-        "cutout",
-        "cutmix",
-        "mixup",
-        "randaugment",
-        "ueraser",
-        "adversarial",
-    ),
+    Tier.RELEASE: tuple(name for name in ATTACKS if name != PLAIN),
 }
 """Tiers of attacks.md; attacks go with full fine-tuning."""
 
@@ -77,7 +59,7 @@ def plan(
 
 
 def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:
-    """Say which modes and attacks of the release tier these cells leave out."""
+    """Say which modes and attacks these cells leave out, and what is never run here."""
     tried = {spec.mode for spec in specs}, {spec.attack for spec in specs}
     modes = [mode.value for mode in _MODES[Tier.RELEASE] if mode not in tried[0]]
     attacks = [name for name in _ATTACKS[Tier.RELEASE] if name not in tried[1]]
@@ -86,4 +68,4 @@ def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:
         lines.append(f"training modes: {', '.join(modes)}")
     if attacks:
         lines.append(f"attacks: {', '.join(attacks)}")
-    return tuple(lines)
+    return (*lines, *(f"{name}: {what}" for name, what in RESEARCH_TIER.items()))

@@ -76,6 +76,6 @@ def _add_cell(suite: ET.Element, cell: Cell) -> None:
         ET.SubElement(case, "error", message=reason, type="inconclusive").text = reason
     ET.SubElement(case, "system-out").text = (
         f"retained {retained(cell)}; peak {percent(cell.peak)}, final {percent(cell.final)}, "
-        f"control peak {percent(cell.control_peak)}, chance {percent(cell.chance)}; "
+        f"control peak {percent(cell.control_peak)}, floor {percent(cell.floor)}; "
         f"seeds {', '.join(map(str, cell.seeds))}"
     )

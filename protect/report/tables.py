@@ -126,7 +126,7 @@ def verify_summary(report: VerifyReport) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("backbone", "training", "attack"):
         table.add_column(name, overflow="fold")
-    for name in ("control", "final", "peak", "chance", "retained [95 %]", "seeds"):
+    for name in ("control", "final", "peak", "floor", "retained [95 %]", "seeds"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("verdict", overflow="fold")
     for cell in report.cells:
@@ -137,7 +137,7 @@ def verify_summary(report: VerifyReport) -> RenderableType:
             percent(cell.control_peak),
             percent(cell.final),
             percent(cell.peak),
-            percent(cell.chance),
+            percent(cell.floor),
             Text(retained(cell)),
             str(len(cell.seeds)),
             Text(cell.verdict, style=_VERDICT_STYLE[cell.verdict]),

@@ -1,7 +1,7 @@
 """Tiers name the cells; own modes and attacks take their place."""
 
 from protect.config import Mode, Tier
-from protect.evaluation.attacks.registry import attack_named
+from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack
 from protect.evaluation.plan import not_run, plan
 
 
@@ -28,9 +28,11 @@ def test_the_release_tier_has_every_mode():
     assert {mode for _, mode, _ in cells(Tier.RELEASE)} == set(Mode)
 
 
-def test_every_planned_attack_exists():
+def test_every_planned_attack_exists_and_every_attack_is_planned():
+    planned = {spec.attack for spec in plan(["a"], Tier.RELEASE, (), ())}
+    assert planned == set(ATTACKS)
     for spec in plan(["a"], Tier.RELEASE, (), ()):
-        assert attack_named(spec.attack).name == spec.attack
+        assert make_attack(spec.attack).name == spec.attack
 
 
 def test_named_modes_and_attacks_replace_the_tier():
@@ -49,4 +51,7 @@ def test_what_is_left_out_is_named():
     for word in ("scratch", "refit", "jpeg10", "projection", "adversarial"):
         assert word in left
     assert "full" not in left
-    assert not_run(plan(["a"], Tier.RELEASE, (), ()))[0].startswith("research")
+    left = not_run(plan(["a"], Tier.RELEASE, (), ()))
+    assert [line.partition(" ")[0] for line in left] == [
+        key.partition(" ")[0] for key in RESEARCH_TIER
+    ]
