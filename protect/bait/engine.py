@@ -44,8 +44,8 @@ class Engine:
     stopped.
 
     Args:
-        surrogate: Takes (B, 3, H, W) in [0, 1] to features (B, D) and logits (B, K); its weights
-            are changed.
+        surrogate: Takes (B, 3, H, W) in [0, 1] to features (B, D) and logits (B, K), fresh, as a
+            stranger would start with it; its weights are changed.
         patterns: The noise; its weights are what is wanted.
         pictures: The training pictures.
         effort: Counts and rates.
@@ -75,6 +75,7 @@ class Engine:
         self.binding = binding
         self.seed = seed
         self.device = device
+        self.start = {name: value.clone() for name, value in surrogate.state_dict().items()}
         self.round = 0
         self.bound: list[float] = []
         classes = patterns.weight.shape[0]
@@ -105,13 +106,14 @@ class Engine:
         inner = self._draw(draws)
 
         ahead = self.look_ahead(inner, draws)
-        clean = self._look_at_clean(ahead, draws) if self.binding is Binding.FEATURES else None
+        strangers = self._strangers(ahead, draws)
         self._set_outer_rate()
         outer_losses, hits = [], []
         for step in range(self.effort.outer_steps):
             batch = self._draw(draws)
-            if clean is not None and step % 2 == 0:
-                loss, hit = self.mislead(ahead, batch, clean, stage, draws)
+            if strangers and step % 2 == 0:
+                weights, clean = strangers[step // 2 % len(strangers)]
+                loss, hit = self.mislead(weights, batch, clean, stage, draws)
             else:
                 loss, hit = self.bind(ahead, batch, stage, draws)
             outer_losses.append(loss)
@@ -168,7 +170,7 @@ class Engine:
 
     def mislead(
         self,
-        ahead: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
         batch: Batch,
         clean: Clean,
         stage: int,
@@ -181,7 +183,7 @@ class Engine:
             detached.
         """
         published = self._with_noise_of(batch.y, batch)
-        features, _ = self._see(ahead, published, draws)
+        features, _ = self._see(weights, published, draws)
         classes = self.patterns.weight.shape[0]
         logits = refitted_logits(features, batch.y, clean.features, classes)
         loss = miss_loss(logits, clean.y)
@@ -272,6 +274,18 @@ class Engine:
             else:
                 features, logits = functional_call(self.surrogate, dict(weights), (view,))
         return features.float(), logits.float()
+
+    def _strangers(
+        self, ahead: Mapping[str, Tensor], draws: torch.Generator
+    ) -> list[tuple[Mapping[str, Tensor], Clean]]:
+        """Return what a stranger may have when he fits a head: the pretrained network, or later.
+
+        Empty where binding is by the surrogate's own head.
+        """
+        if self.binding is Binding.HEAD:
+            return []
+        start = {name: value.clone() for name, value in self.start.items()}
+        return [(weights, self._look_at_clean(weights, draws)) for weights in (start, ahead)]
 
     @torch.no_grad()
     def _look_at_clean(self, ahead: Mapping[str, Tensor], draws: torch.Generator) -> Clean:

@@ -285,6 +285,21 @@ class TestMisleading:
         assert sum(missed[-10:]) / 10 > 0.4
         assert sum(losses[-10:]) < 0.75 * 10 * losses[0]
 
+    def test_a_stranger_may_be_at_the_start_or_further_on(self):
+        engine = make_engine()
+        begin = {name: value.clone() for name, value in engine.surrogate.state_dict().items()}
+        engine.advance()
+        ahead = engine.look_ahead(a_batch(), torch.Generator())
+        (start, _), (further, _) = engine._strangers(ahead, torch.Generator())
+        assert further is ahead
+        trained = dict(engine.surrogate.named_parameters())
+        for name in trained:
+            assert torch.equal(start[name], begin[name]), name
+        assert not torch.equal(start["conv.weight"], trained["conv.weight"])
+        # Looking does not change where the next round starts.
+        assert torch.equal(engine.start["norm.running_mean"], begin["norm.running_mean"])
+        assert make_engine(binding=Binding.HEAD)._strangers(ahead, torch.Generator()) == []
+
     def test_counts_are_of_incorrect_classes(self):
         engine, batch = make_engine(), a_batch()
         engine.mislead({}, batch, self.clean(engine, batch), 1, torch.Generator())
@@ -429,7 +444,10 @@ def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped():
         first = make_engine()
         for _ in range(stop):
             first.advance()
-        second = make_engine(surrogate=Net())
+        second = make_engine()
+        with torch.no_grad():
+            for value in second.surrogate.state_dict().values():
+                value.add_(1)
         unpack(second, load(save(pack(first))))
         assert second.round == stop
         rest = []
