@@ -190,8 +190,8 @@ class Effort(_Frozen):
 
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=30, outer_steps=12, batch_size=64, inner_lr=0.02, outer_lr=0.2),
-    Preset.STANDARD: Effort(rounds=44, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
-    Preset.STRONG: Effort(rounds=132, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.STRONG: Effort(rounds=180, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
 }
 
 
@@ -224,7 +224,7 @@ class RunConfig(_Machine):
     eps: EpsSetting = Eps.parse("8/255")
     surrogate: str = DEFAULT_BACKBONE
     preset: Preset = Preset.STANDARD
-    targets: Targets = Targets.CURRICULUM
+    targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)

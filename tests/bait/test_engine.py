@@ -290,7 +290,7 @@ class TestMisleading:
         begin = {name: value.clone() for name, value in engine.surrogate.state_dict().items()}
         engine.advance()
         ahead = engine.look_ahead(a_batch(), torch.Generator())
-        (start, _), (further, _) = engine._strangers(ahead, torch.Generator())
+        (start, _), (further, _), _ = engine._strangers(ahead, torch.Generator())
         assert further is ahead
         trained = dict(engine.surrogate.named_parameters())
         for name in trained:
