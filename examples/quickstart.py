@@ -84,8 +84,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")
     photos, protected = folder / "photos", folder / "protected"
     draw_photos(photos)
-    effort = ("--preset", "quick", "--targets", "random")
-    command("run", str(photos), "-o", str(protected), *effort, "--overwrite")
+    command("run", str(photos), "-o", str(protected), "--preset", "quick", "--overwrite")
     command("check", str(protected))
     command("verify", str(protected))
 

@@ -118,7 +118,7 @@ def run(
     ] = DEFAULT_BACKBONE,
     targets: Annotated[
         Targets, typer.Option(help="Which incorrect class each sample is bound to.")
-    ] = Targets.CURRICULUM,
+    ] = Targets.RANDOM,
     binding: Annotated[
         Binding,
         typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
