@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 
 from protect.check import check_folder, find_source
-from protect.config import DEFAULT_MAX_PIXELS, CheckConfig, VerifyConfig
+from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import decode
 from protect.data.discover import Sample, discover
@@ -83,8 +83,16 @@ class Subject:
         ]
 
 
-def open_subject(config: VerifyConfig, threads: int, listener: Listener) -> Subject:
+def open_subject(
+    config: VerifyConfig, threads: int, accelerated: bool, listener: Listener
+) -> Subject:
     """Check the folder to verify, by its manifest or, without one, against `--clean`.
+
+    Args:
+        config: Settings.
+        threads: That decode and compare.
+        accelerated: Whether a GPU computes, which affords larger pictures.
+        listener: Told what happens.
 
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
@@ -93,11 +101,13 @@ def open_subject(config: VerifyConfig, threads: int, listener: Listener) -> Subj
         return _from_manifest(config, listener)
     if config.clean is None:
         raise InputError(
-            f"{config.protected} holds no {MANIFEST_NAME}, so protect did not write it",
+            f"{config.protected / MANIFEST_NAME} does not exist",
             "name the folder that `protect run` wrote; or, to verify the work of another tool, "
             "the originals with --clean DIR",
         )
-    return _from_pairs(config.protected, config.clean, config.max_pixels, threads, listener)
+    return _from_pairs(
+        config.protected, config.clean, config.max_pixels, threads, accelerated, listener
+    )
 
 
 def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
@@ -130,7 +140,12 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
 
 
 def _from_pairs(
-    folder: Path, clean: Path, max_pixels: int, threads: int, listener: Listener
+    folder: Path,
+    clean: Path,
+    max_pixels: int,
+    threads: int,
+    accelerated: bool,
+    listener: Listener,
 ) -> Subject:
     """Pair pictures by their path without its suffix, and measure them."""
     published, originals = discover(folder), discover(clean)
@@ -175,9 +190,9 @@ def _from_pairs(
         source=clean,
         images=tuple(sorted(images, key=lambda image: image.source)),
         class_index=published.class_index,
-        size=choose_size([(image.height, image.width) for image in images], accelerated=False),
+        size=choose_size([(image.height, image.width) for image in images], accelerated),
         promised_levels=None,
-        max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
+        max_pixels=max_pixels,
         notes=tuple(notes),
     )
 

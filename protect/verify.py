@@ -58,7 +58,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         make_attack(spec.attack)
 
     # 2. Integrity: what is on disk is what was written, within the budget.
-    subject = open_subject(config, threads, listener)
+    subject = open_subject(config, threads, device.type != "cpu", listener)
     for name in config.backbones:
         _load(name, config, subject)
 
