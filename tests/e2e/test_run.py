@@ -58,13 +58,17 @@ def test_the_manifest_tells_the_facts(done):
     assert set(manifest["patterns"]) == {"blue", "red"}
     assert len(manifest["bound"]) == 3
     mapping = manifest["target_mapping"]
+    assert mapping["anchor"] in ("blue", "red")
+    faint = {name for name, digest in manifest["patterns"].items() if digest["linf_levels"] <= 2}
+    assert faint == {mapping["anchor"]}
     assert mapping["stages"] == ["hardest", "random", "dissimilar"]
     assert {true: final["target"] for true, final in mapping["final"].items()} == {
         "blue": "red",
         "red": "blue",
     }
     for stage in mapping["counts"].values():
-        assert sum(n for row in stage.values() for n in row.values()) == 12 * 8
+        # Of 12 outer steps half bind 8 pictures with noise each, half 16 clean ones.
+        assert sum(n for row in stage.values() for n in row.values()) == 6 * 8 + 6 * 16
         assert all(true not in row for true, row in stage.items())
 
 
