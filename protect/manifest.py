@@ -102,7 +102,8 @@ class TargetMapping(_Document):
     Attributes:
         policy: Name of the target policy.
         stages: Names of the stages, in order.
-        counts: stage -> true class -> incorrect class -> how many samples; zeros are left out.
+        counts: stage -> true class -> incorrect class -> how many samples (pictures with its noise
+            that were bound to it, and clean ones taken for it); zeros are left out.
         final: true class -> its most frequent target in the last stage.
         anchor: The class with faint noise, to which pictures without noise fall; None for none.
     """

@@ -114,7 +114,7 @@ class Bench:
         """Return the decoded "protected", "originals" or "test" at a working size."""
         if (what, size) not in self._decoded:
             samples: Sequence[Sample] = getattr(self.material, what)
-            with stage(f"Reading {what} pictures", len(samples), self.listener):
+            with stage(f"Reading pictures: {what}", len(samples), self.listener):
                 self._decoded[what, size] = load_square(
                     samples,
                     self.material.class_index,
