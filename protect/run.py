@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from protect.bait.anchor import choose_anchor
 from protect.bait.engine import Engine
 from protect.bait.patterns import TILE, ClassPatterns
 from protect.bait.record import pattern_digests, target_mapping
@@ -167,6 +168,10 @@ def _new_engine(
 ) -> Engine:
     """Set up the loop, with patterns on a grid no finer than the published pictures."""
     height, width = reading.pattern_grid
+    anchor = None
+    if config.binding is Binding.FEATURES:
+        draws = generator(config.seed, "anchor")
+        anchor = choose_anchor(surrogate, reading.pictures, len(classes), draws)
     patterns = ClassPatterns(
         classes=len(classes),
         channels=1 if bool(reading.pictures.grey.all()) else 3,
@@ -175,7 +180,7 @@ def _new_engine(
         tile=TILE,
         levels=config.eps.levels,
         generator=generator(config.seed, "patterns"),
-        anchor=_anchor(reading) if config.binding is Binding.FEATURES else None,
+        anchor=anchor,
     ).to(device)
     return Engine(
         surrogate,
@@ -187,11 +192,6 @@ def _new_engine(
         seed=config.seed,
         device=device,
     )
-
-
-def _anchor(reading: Reading) -> int:
-    """Return the class with the most pictures: all that fall to it are right by chance alone."""
-    return int(reading.pictures.labels.bincount().argmax())
 
 
 def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:

@@ -11,7 +11,7 @@ from statistics import fmean
 from protect.check import check_folder, find_source
 from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
-from protect.data.decode import decode
+from protect.data.decode import as_rgb, decode
 from protect.data.discover import Sample, discover
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
@@ -74,8 +74,8 @@ class Subject:
         return [
             make_example(
                 image.output,
-                decode(self.source / image.source, self.max_pixels).pixels,
-                decode(self.folder / image.output, self.max_pixels).pixels,
+                as_rgb(decode(self.source / image.source, self.max_pixels).pixels),
+                as_rgb(decode(self.folder / image.output, self.max_pixels).pixels),
                 psnr=image.psnr,
                 ssim=image.ssim,
             )
