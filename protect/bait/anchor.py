@@ -30,7 +30,7 @@ def choose_anchor(
         features = torch.cat(
             [
                 surrogate(pictures.batch(part).to(device).float() / 255)[0].float().cpu()
-                for part in index.split(BATCH)
+                for part in torch.split(index, BATCH)
             ]
         )
     return least_distinct(features, pictures.labels[index], classes)

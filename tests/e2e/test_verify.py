@@ -336,3 +336,19 @@ def test_without_a_manifest_and_without_originals_there_is_nothing_to_verify(don
     result = cli("verify", other, *QUICK)
     assert result.exit_code == 2
     assert "--clean" in result.stderr
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_the_page_shows_pictures_of_every_mode(tmp_path, mode):
+    """Grey, alpha and palette pictures have fewer or more channels than three."""
+    photos = write_colours(tmp_path / "photos", per_class=12)
+    for path in photos.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.convert(mode).save(path)
+    assert cli("run", photos, "-o", tmp_path / "out", *FAST, "--rounds", "1").exit_code == 0
+    page, junit = tmp_path / "page.html", tmp_path / "junit.xml"
+    quick = ("--epochs", "1", "-b", "8", "--mode", "linear-probe", "--device", "cpu")
+    result = cli("verify", tmp_path / "out", *quick, "--report", page, "--junit", junit)
+    assert result.exit_code in (0, 1), result.stderr
+    assert page.read_text().count("data:image/png;base64,") == 2 * 3
+    assert "<testcase" in junit.read_text()
