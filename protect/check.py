@@ -56,6 +56,9 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
     problems = [problem for finding in findings for problem in finding.problems]
     problems += _extra_files(config.protected, manifest)
     problems += _wrong_labels(config.protected, manifest)
+    if not manifest.images:
+        empty = Problem(file=MANIFEST_NAME, kind="count", message="it lists no pictures at all")
+        problems.append(empty)
     notes = []
     if source is None:
         notes.append("the originals are not at hand, so the budget was not measured again")

@@ -31,6 +31,7 @@ from protect.config import (
 )
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode, MachineError, ProtectError
+from protect.events import Notice
 from protect.report.markdown import markdown_summary
 from protect.report.tables import backbones_summary, check_summary, run_summary, verify_summary
 
@@ -310,8 +311,12 @@ def verify(
 
         result = verify_folder(config, screen.listen)
         if summary := os.environ.get(SUMMARY_VARIABLE):
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(markdown_summary(result))
+            try:
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(markdown_summary(result))
+            except OSError as error:
+                text = f"{SUMMARY_VARIABLE} names {summary}, which cannot be written: {error}"
+                screen.listen(Notice(text, "warning"))
         if json:
             screen.document(result)
         else:

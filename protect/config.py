@@ -189,7 +189,7 @@ class Effort(_Frozen):
 
 
 EFFORTS: dict[Preset, Effort] = {
-    Preset.QUICK: Effort(rounds=30, outer_steps=12, batch_size=64, inner_lr=0.02, outer_lr=0.2),
+    Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64, inner_lr=0.02, outer_lr=0.2),
     Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
     Preset.STRONG: Effort(rounds=180, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
 }

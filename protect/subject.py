@@ -148,6 +148,8 @@ def _from_pairs(
     listener: Listener,
 ) -> Subject:
     """Pair pictures by their path without its suffix, and measure them."""
+    if folder.resolve() == clean.resolve():
+        raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
     published, originals = discover(folder), discover(clean)
     by_stem = _by_stem(originals.samples, clean)
     _by_stem(published.samples, folder)
@@ -183,6 +185,8 @@ def _from_pairs(
     images = [record for record in records if isinstance(record, ImageRecord)]
     unpaired = len(originals.samples) - len(images)
     notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
+    left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
+    notes += [*left_out, *published.notes]
     if unpaired:
         notes.append(f"{unpaired} originals have no protected copy and were left out")
     return Subject(

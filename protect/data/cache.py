@@ -4,6 +4,7 @@ Owns the working size: at which height and width the networks are shown the pict
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from protect.data.decode import Picture, as_rgb, decode
 from protect.data.discover import Sample
-from protect.errors import ImageRefused, InputError
+from protect.errors import ImageRefused, InputError, MachineError
 from protect.events import Listener, StageAdvanced
 from protect.manifest import Refused
 from protect.system.parallel import ordered_map
@@ -80,9 +81,7 @@ class PixelCache:
             path: File to write, as large as the pictures.
             change: Takes index (B,) and pictures (B, 3, H, W), uint8, and returns such pictures.
         """
-        pixels = np.lib.format.open_memmap(
-            path, mode="w+", dtype=np.uint8, shape=(len(self), *self.pixels.shape[1:])
-        )
+        pixels = _create(path, (len(self), *self.pixels.shape[1:]))
         for index in torch.split(torch.arange(len(self)), REWRITE_BATCH):
             changed = change(index, self.batch(index))
             pixels[index.numpy()] = changed.permute(0, 2, 3, 1).numpy()
@@ -162,9 +161,7 @@ def build_cache(
     Raises:
         MixedSizes: If the grid is exact and a picture has another size.
     """
-    pixels = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(samples), grid.height, grid.width, 3)
-    )
+    pixels = _create(path, (len(samples), grid.height, grid.width, 3))
     refused, rows, grey = [], [], []
     for row, picture in enumerate(_pictures(samples, max_pixels, threads)):
         listener(StageAdvanced())
@@ -213,6 +210,27 @@ def load_square(
             [str(item) for item in refused],
         )
     return cache
+
+
+def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Create a file of pictures with all its space: a full disk is an error now, not a crash later.
+
+    Raises:
+        MachineError: If the disk has no room for it.
+    """
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise MachineError(
+                f"no room for {path.stat().st_size / 1e6:.0f} MB of decoded pictures in "
+                f"{path.parent}: {error.strerror}",
+                "make room there, or set TMPDIR to another disk (verify) or choose another "
+                "--output (run)",
+            ) from None
+    return pixels
 
 
 def _pictures(

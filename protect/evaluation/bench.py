@@ -19,10 +19,10 @@ from protect.evaluation.journal import Journal, Result
 from protect.evaluation.probe import Features, embed, fresh_layer, refit, standardised
 from protect.evaluation.recipes import Recipe
 from protect.evaluation.split import stratified
-from protect.events import Listener, StageAdvanced, stage
+from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.models.backbones import Backbone
 from protect.models.features import FeaturesOnly
-from protect.system.device import generator
+from protect.system.device import generator, tool_facts
 
 CPU = torch.device("cpu")
 
@@ -100,10 +100,12 @@ class Bench:
         backbone = training.load()
         identity = self._identity(training, backbone)
         known = self.journal.find(identity)
+        if known is not None:
+            self.listener(Notice(f"{title}: known from an earlier verification"))
+            return known
+        for what in ("originals", "protected", "test"):
+            self.pictures(what, backbone.input_size)
         with stage(title, training.recipe.epochs, self.listener):
-            if known is not None:
-                self.listener(StageAdvanced(training.recipe.epochs, "known from an earlier run"))
-                return known
             start = time.perf_counter()
             curve = self._train(training, backbone)
             result = Result(curve, round(time.perf_counter() - start, 2))
@@ -136,7 +138,7 @@ class Bench:
             "pictures": dict(self.material.digests),
             "classes": self.material.class_index,
             "device": self.device.type,
-            "torch": torch.__version__,
+            "packages": tool_facts(self.device)["packages"],
         }
 
     def _train(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
@@ -171,6 +173,8 @@ class Bench:
         curve = fit(network, train, test, device=self.device)
         if not recipe.refit:
             return curve
+        # A stranger who edits what the network will see edits his clean pictures in the same way.
+        clean = self._edited(clean, lambda x, _: attack.edit_test(x), "clean")
         features, tests = features_of(clean)
         layer = fresh_layer(features, classes, seed)
         refit(layer, features)

@@ -30,5 +30,6 @@ class PartlyFrozen(nn.Module):
         """Switch the trained part between training and evaluation."""
         super().train(mode)
         for layer in self.frozen:
-            layer.eval()
+            # Not `eval()`: a layer that also holds others would take the trained ones along.
+            layer.training = False
         return self

@@ -42,7 +42,10 @@ class Journal:
             return None
         try:
             found = json.loads(_path(self.folder, identity).read_bytes())
-            return Result(tuple(map(float, found["curve"])), float(found["seconds"]))
+            curve = tuple(map(float, found["curve"]))
+            if not curve or not all(0 <= value <= 1 for value in curve):
+                return None
+            return Result(curve, float(found["seconds"]))
         except (OSError, ValueError, TypeError, LookupError):
             return None
 

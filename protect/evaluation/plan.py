@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protect.config import Mode, Tier
+from protect.errors import ConfigError
 from protect.evaluation.attacks.base import Attack
-from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER
+from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack
 
 PLAIN = Attack.name
 
@@ -45,17 +46,34 @@ def plan(
         tier: Which cells, unless modes or attacks are named.
         modes: Own training modes; with `attacks` every pair of both.
         attacks: Own attacks; without `modes` they go with full fine-tuning.
+
+    Raises:
+        ConfigError: If there is no such attack, or it cannot act in one of the modes.
     """
     if modes or attacks:
         pairs = [(mode, attack) for mode in modes or (Mode.FULL,) for attack in attacks or (PLAIN,)]
     else:
         pairs = [(mode, PLAIN) for mode in _MODES[tier]]
         pairs += [(Mode.FULL, attack) for attack in _ATTACKS[tier]]
+    impossible = [f"{mode} with {attack}" for mode, attack in pairs if not _possible(mode, attack)]
+    if impossible:
+        raise ConfigError(
+            "a linear probe sees no training pictures, so these attacks on them do nothing there: "
+            + ", ".join(impossible),
+            "run these attacks with --mode full",
+        )
     return tuple(
         Spec(backbone, mode, attack)
         for backbone in backbones
         for mode, attack in dict.fromkeys(pairs)
     )
+
+
+def _possible(mode: Mode, attack: str) -> bool:
+    """Say whether an attack can act: a linear probe trains on features, computed once."""
+    kind = type(make_attack(attack))
+    whole = kind.augment is Attack.augment and kind.loss is Attack.loss
+    return whole or mode is not Mode.LINEAR_PROBE
 
 
 def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:

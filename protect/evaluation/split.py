@@ -13,8 +13,6 @@ from protect.manifest import ImageRecord
 from protect.system.device import generator
 from protect.system.files import sha256_of
 
-FEWEST_TEST_PICTURES = 10
-
 
 def hold_out(
     images: Sequence[ImageRecord], fraction: float, seed: int

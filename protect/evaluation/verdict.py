@@ -11,6 +11,8 @@ Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """The same of Student's distribution with 1 to 10 degrees of freedom; more get the last."""
+FEWEST_TEST_PICTURES = 30
+"""Below it the interval of the control, which is not counted, is too wide as well."""
 SMALLEST_GAIN = 0.05
 """Of the control over the floor; a smaller one is no ground for a ratio."""
 
@@ -103,6 +105,15 @@ def judge(
         return max(0.0, (accuracy - floor) / (control_mean - floor))
 
     low, high = wilson_interval(round(mean * n_test), n_test)
+    if n_test < FEWEST_TEST_PICTURES:
+        return _no_comparison(
+            f"{n_test} test pictures are too few to tell: {FEWEST_TEST_PICTURES} are needed"
+        )
+    if high < chance / 2:  # a constant answer hardly does worse than that
+        return _no_comparison(
+            f"{mean:.1%} is far below chance ({chance:.1%}): something was learned, "
+            "the wrong way round, and answers can be turned round"
+        )
     if len(protected) > 1:
         seeds_low, seeds_high = seeds_interval(protected)
         low, high = min(low, seeds_low), max(high, seeds_high)

@@ -352,3 +352,52 @@ def test_the_page_shows_pictures_of_every_mode(tmp_path, mode):
     assert result.exit_code in (0, 1), result.stderr
     assert page.read_text().count("data:image/png;base64,") == 2 * 3
     assert "<testcase" in junit.read_text()
+
+
+@pytest.mark.parametrize("what", ["folder", "nowhere", "among pictures", "manifest", "twice"])
+def test_a_report_that_cannot_or_must_not_be_written_is_refused_before_training(done, what):
+    manifest = (done.protected / "manifest.json").read_bytes()
+    page = {
+        "folder": done.photos,
+        "nowhere": done.root / "no" / "page.html",
+        "among pictures": done.photos / "red" / "0.png",
+        "manifest": done.protected / "manifest.json",
+        "twice": done.root / "page.html",
+    }[what]
+    result = cli(
+        "verify",
+        done.protected,
+        *QUICK,
+        "--clean",
+        done.photos,
+        "--report",
+        page,
+        "--junit",
+        done.root / "page.html",
+    )
+    assert result.exit_code == 2, result.stderr
+    assert (
+        "page.html" in result.stderr or str(page) in result.stderr or "same file" in result.stderr
+    )
+    assert (done.protected / "manifest.json").read_bytes() == manifest
+    assert not (done.state / "verify").exists()
+
+
+def test_a_summary_that_cannot_be_written_is_a_warning(done, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(done.root / "no" / "summary.md"))
+    result = cli("verify", done.protected, *QUICK, "--json")
+    assert report_of(result)["cells"]
+    assert "GITHUB_STEP_SUMMARY" in result.stderr
+
+
+def test_a_folder_is_not_its_own_original(done):
+    other = copy_of(done.photos, done.root / "other")
+    result = cli("verify", other, "--clean", other / ".." / "other", *QUICK)
+    assert result.exit_code == 2
+    assert "--clean" in result.stderr
+
+
+def test_too_few_test_pictures_are_no_pass(done):
+    (cell,) = report_of(cli("verify", done.protected, *QUICK, "--json"))["cells"]
+    assert cell["n_test"] == 6
+    assert cell["verdict"] == "inconclusive"

@@ -6,6 +6,26 @@ from torch import nn
 from protect.evaluation.freeze import PartlyFrozen
 
 
+class Holder(nn.Module):
+    """Has a parameter of its own beside its layers, as vision transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1))
+        self.early, self.late = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+
+    def forward(self, x):
+        return self.late(self.early(x + self.token))
+
+
+def test_a_frozen_layer_does_not_take_the_layers_in_it_along():
+    frozen = PartlyFrozen(Holder()).train()
+    assert not frozen.network.training
+    assert frozen.network.late.training
+    assert not frozen.network.token.requires_grad
+    assert frozen.network.late.weight.requires_grad
+
+
 def test_the_first_half_stays_and_the_second_moves():
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -30,7 +30,19 @@ def test_changed_code_makes_old_results_worthless(tmp_path, monkeypatch):
     assert journal.find(IDENTITY) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"curve": 3, "seconds": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"curve": 3, "seconds": 1}',
+        '{"curve": [], "seconds": 1}',
+        '{"curve": [NaN], "seconds": 1}',
+        '{"curve": [7.0], "seconds": 1}',
+    ],
+)
 def test_a_damaged_result_is_computed_again(tmp_path, text):
     journal = Journal(tmp_path)
     journal.keep(IDENTITY, Result((0.1,), 1.0))

@@ -1,6 +1,9 @@
 """Tiers name the cells; own modes and attacks take their place."""
 
+import pytest
+
 from protect.config import Mode, Tier
+from protect.errors import ConfigError
 from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack
 from protect.evaluation.plan import not_run, plan
 
@@ -40,6 +43,13 @@ def test_named_modes_and_attacks_replace_the_tier():
     assert cells(attacks=("grey", "grey")) == [("a", "full", "grey")]
     pairs = cells(modes=(Mode.FULL, Mode.SCRATCH), attacks=("none", "grey"))
     assert len(pairs) == len(set(pairs)) == 4
+
+
+@pytest.mark.parametrize("attack", ["ueraser", "adversarial", "cutmix", "rrc", "randaugment"])
+def test_attacks_that_cannot_act_on_features_are_refused_for_a_linear_probe(attack):
+    with pytest.raises(ConfigError, match=attack):
+        cells(modes=(Mode.LINEAR_PROBE,), attacks=(attack,))
+    assert cells(modes=(Mode.LINEAR_PROBE,), attacks=("grey", "projection"))
 
 
 def test_every_backbone_gets_every_cell():

@@ -58,7 +58,9 @@ def test_wilson_interval_holds_the_share(n, data):
         (0.30, 0.80, 1000, "inconclusive"),
         (0.10, 0.80, 10, "inconclusive"),
         (0.10, 0.15, 1000, "inconclusive"),
-        (0.00, 0.80, 1000, "pass"),
+        (0.09, 0.80, 1000, "pass"),
+        (0.00, 0.80, 1000, "inconclusive"),
+        (0.10, 0.80, 29, "inconclusive"),
     ],
 )
 def test_the_verdict_of_ten_classes(protected, control, n, verdict):
@@ -69,7 +71,7 @@ def test_retained_is_the_share_of_what_the_control_learned_above_chance():
     judged = judge(0.24, 0.8, 0.1, 1000, 0.3)
     assert judged.retained == pytest.approx(0.2)
     assert judged.low < 0.2 < judged.high
-    assert judge(0.05, 0.8, 0.1, 1000, 0.3).retained == 0
+    assert judge(0.09, 0.8, 0.1, 1000, 0.3).retained == 0
 
 
 def test_below_chance_is_nothing_retained_and_a_full_copy_is_one():
