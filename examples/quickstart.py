@@ -3,7 +3,8 @@
     python examples/quickstart.py [FOLDER]
 
 Draws 900 pictures of six shapes into FOLDER/photos (default ./quickstart) and 600 more to test on
-into FOLDER/test, then runs the three commands as you would type them. It exits with the status of the first command that does not give 0.
+into FOLDER/test, then runs the three commands as you would type them. It exits with the status of
+the first command that does not give 0.
 """
 
 import random
@@ -89,7 +90,7 @@ def main() -> None:
     draw_photos(folder / "test", TESTED_PER_CLASS, seed=1)
     command("run", str(photos), "-o", str(protected), "--preset", "quick", "--overwrite")
     command("check", str(protected))
-    command("verify", str(protected), "--test", str(folder / "test"))
+    command("verify", str(protected), "--test", str(folder / "test"), "--mode", "full")
 
 
 if __name__ == "__main__":

@@ -112,6 +112,10 @@ def rewrite_labels(path: Path, names: Mapping[str, str]) -> bytes:
     return text.getvalue().encode()
 
 
+def _empty(path: Path) -> InputError:
+    return InputError(f"{path} is empty", f"begin it with the line {FILE_COLUMN},{LABEL_COLUMN}")
+
+
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
 
@@ -123,7 +127,7 @@ def _load(path: Path) -> _Table:
         )
     text = _read_text(path)
     if not text.strip():
-        raise InputError(f"{path} is empty", f"begin it with the line {FILE_COLUMN},{LABEL_COLUMN}")
+        raise _empty(path)
     return _parse_csv(path, text) if _is_csv(path) else _parse_jsonl(path, text)
 
 
@@ -149,7 +153,9 @@ def _read_text(path: Path) -> str:
 
 def _parse_csv(path: Path, text: str) -> _Table:
     rows = _csv_rows(path, text)
-    _, header = next(rows)
+    _, header = next(rows, (1, None))
+    if header is None:
+        raise _empty(path)
     columns = tuple(cell.strip() for cell in header)
     for name in columns:
         if columns.count(name) > 1:

@@ -110,6 +110,8 @@ def test_a_short_csv_row_has_an_empty_label(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
+        (b",", "is empty"),
+        (b" , \n,,\n", "is empty"),
         (b"file_name,label\n", "lists no pictures"),
         (b"file_name,label\na.png,\xe9t\xe9\n", "line 2 is not UTF-8"),
         ("file_name,label\na.png,cat\n".encode("utf-16"), "not UTF-8"),

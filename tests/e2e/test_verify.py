@@ -293,7 +293,7 @@ def copy_of(photos: Path, folder: Path, levels: int = 0) -> Path:
 
 def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(done):
     """An unprotected copy must fail with everything retained."""
-    photos = write_colours(done.root / "more", per_class=48)
+    photos = write_colours(done.root / "more", per_class=64)
     for levels in (0, 5):
         other = copy_of(photos, done.root / f"other{levels}", levels)
         result = cli(
@@ -376,9 +376,7 @@ def test_a_report_that_cannot_or_must_not_be_written_is_refused_before_training(
         done.root / "page.html",
     )
     assert result.exit_code == 2, result.stderr
-    assert (
-        "page.html" in result.stderr or str(page) in result.stderr or "same file" in result.stderr
-    )
+    assert str(page) in result.stderr or "same file" in result.stderr
     assert (done.protected / "manifest.json").read_bytes() == manifest
     assert not (done.state / "verify").exists()
 

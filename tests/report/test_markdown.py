@@ -25,7 +25,7 @@ def test_a_row_per_cell():
     assert figures["Control peak"] == "87.3%"
     assert figures["Final"] == "71.3%"
     assert figures["Peak"] == "73.3%"
-    assert figures["Chance"] == "10.3%"
+    assert figures["Floor"] == "10.3%"
     assert figures["Retained [95 %]"] == "0.82 [0.77, 0.87]"
     assert figures["Seeds"] == "3"
     assert figures["Verdict"] == "✗ fail"
