@@ -45,6 +45,8 @@ app = typer.Typer(
 )
 
 TRACEBACK_VARIABLE = "PROTECT_TRACEBACK"
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub shows beside a job."""
 
 SHARED = "Machine"
 Device = Annotated[
@@ -418,7 +420,3 @@ def _defect(error: Exception) -> ProtectError:
     )
     problem.exit_code = ExitCode.INTERNAL
     return problem
-
-
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-"""Names the file whose Markdown GitHub shows beside a job."""

@@ -5,7 +5,9 @@ of the machine or of the pictures' own metadata is in them. Must not import torc
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -291,6 +293,21 @@ class Quality(_Document):
     psnr_worst: float | None
     ssim_mean: float | None
     ssim_worst: float | None
+
+    @classmethod
+    def of(cls, images: Sequence[ImageRecord], promised_levels: int | None) -> Self:
+        """Sum up the records of one picture or more."""
+        psnr = [image.psnr for image in images if image.psnr is not None]
+        ssim = [image.ssim for image in images if image.ssim is not None]
+        return cls(
+            n=len(images),
+            linf_levels=max(image.linf_levels for image in images),
+            promised_levels=promised_levels,
+            psnr_mean=fmean(psnr) if psnr else None,
+            psnr_worst=min(psnr, default=None),
+            ssim_mean=fmean(ssim) if ssim else None,
+            ssim_worst=min(ssim, default=None),
+        )
 
 
 class Cell(_Document):

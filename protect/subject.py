@@ -6,7 +6,6 @@ Before anything is trained: is every picture what it is said to be, and how far 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from statistics import fmean
 
 from protect.check import check_folder, find_source
 from protect.config import CheckConfig, VerifyConfig
@@ -15,7 +14,7 @@ from protect.data.decode import as_rgb, decode
 from protect.data.discover import Sample, discover
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
-from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Quality
+from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.output.quality import measure
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
@@ -47,21 +46,6 @@ class Subject:
     promised_levels: int | None
     max_pixels: int
     notes: tuple[str, ...] = ()
-
-    @property
-    def quality(self) -> Quality:
-        """How visible the noise is."""
-        psnr = [image.psnr for image in self.images if image.psnr is not None]
-        ssim = [image.ssim for image in self.images if image.ssim is not None]
-        return Quality(
-            n=len(self.images),
-            linf_levels=max(image.linf_levels for image in self.images),
-            promised_levels=self.promised_levels,
-            psnr_mean=fmean(psnr) if psnr else None,
-            psnr_worst=min(psnr, default=None),
-            ssim_mean=fmean(ssim) if ssim else None,
-            ssim_worst=min(ssim, default=None),
-        )
 
     def examples(self) -> list[Example]:
         """Return a few pairs to look at, of as many classes as possible.
@@ -152,31 +136,33 @@ def _from_pairs(
         raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
     published, originals = discover(folder), discover(clean)
     by_stem = _by_stem(originals.samples, clean)
-    _by_stem(published.samples, folder)
-    missing = [s.name for s in published.samples if _stem(s.name) not in by_stem]
+    copies = _by_stem(published.samples, folder)
+    missing = [copy.name for stem, copy in copies.items() if stem not in by_stem]
     if missing:
         raise InputError(
             f"{len(missing)} pictures of {folder} have no original in {clean}",
             "name the folder of the originals with --clean; pictures are paired by their path",
             missing,
         )
+    pairs = [(copy, by_stem[stem]) for stem, copy in copies.items()]
     wrong = [
-        f"{s.name} is {s.label!r}, its original {by_stem[_stem(s.name)].label!r}"
-        for s in published.samples
-        if s.label != by_stem[_stem(s.name)].label
+        f"{copy.name} is {copy.label!r}, its original {original.label!r}"
+        for copy, original in pairs
+        if copy.label != original.label
     ]
     if wrong:
         raise InputError("the labels differ from those of the originals", "", wrong)
 
-    def compare(sample: Sample) -> ImageRecord | str:
+    def compare(pair: tuple[Sample, Sample]) -> ImageRecord | str:
+        copy, original = pair
         try:
-            return _record(sample, by_stem[_stem(sample.name)], max_pixels)
+            return _record(copy, original, max_pixels)
         except ImageRefused as refusal:
-            return f"{sample.name}: {refusal.message}"
+            return f"{copy.name}: {refusal.message}"
 
-    with stage("Comparing with the originals", len(published.samples), listener):
+    with stage("Comparing with the originals", len(pairs), listener):
         records = []
-        for record in ordered_map(compare, published.samples, threads):
+        for record in ordered_map(compare, pairs, threads):
             listener(StageAdvanced())
             records.append(record)
     problems = [record for record in records if isinstance(record, str)]
@@ -204,17 +190,13 @@ def _from_pairs(
 def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:
     table: dict[str, Sample] = {}
     for sample in samples:
-        other = table.setdefault(_stem(sample.name), sample)
+        other = table.setdefault(str(PurePosixPath(sample.name).with_suffix("")), sample)
         if other is not sample:
             raise InputError(
                 f"{folder} has both {other.name} and {sample.name}, which cannot be told apart",
                 "rename one of them in both folders",
             )
     return table
-
-
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord:

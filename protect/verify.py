@@ -23,7 +23,7 @@ from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
 from protect.evaluation.verdict import judge, overall
 from protect.events import Listener, ignore
-from protect.manifest import Cell, Curve, Split, Tool, VerifyReport
+from protect.manifest import Cell, Curve, Network, Quality, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
 from protect.report.html import html_page
@@ -58,8 +58,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
-    for name in config.backbones:
-        _load(name, config, subject)
+    networks = {name: _load(name, config, subject).description for name in config.backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
     material, split = _split(config, subject)
@@ -69,7 +68,10 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
         bench = Bench(material, journal, Path(folder), device, threads, listener)
-        cells = tuple(_run_cell(spec, bench, config, subject, split, chance) for spec in specs)
+        cells = tuple(
+            _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
+            for spec in specs
+        )
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
@@ -79,7 +81,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
         not_run=not_run(specs),
-        quality=subject.quality,
+        quality=Quality.of(subject.images, subject.promised_levels),
         split=split,
         notes=subject.notes,
         environment=Tool(**tool_facts(device)),
@@ -155,6 +157,7 @@ def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
 
 def _run_cell(
     spec: Spec,
+    network: Network,
     bench: Bench,
     config: VerifyConfig,
     subject: Subject,
@@ -171,12 +174,14 @@ def _run_cell(
         clean_share=config.clean_fraction,
     )
     seeds = tuple(range(config.seed, config.seed + config.seeds))
-    network = _load(spec.backbone, config, subject, pretrained=recipe.pretrained).description
+    if not recipe.pretrained:
+        network = _load(spec.backbone, config, subject, pretrained=False).description
 
     def train(arm: Arm, how: Recipe = recipe) -> list[Result]:
         return [
             bench.run(
                 Training(
+                    network=network,
                     load=partial(
                         _load, spec.backbone, config, subject, seed, pretrained=how.pretrained
                     ),

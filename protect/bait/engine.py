@@ -20,7 +20,7 @@ from torch.func import functional_call
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
 from protect.bait.looks import Batch, Clean, Pictures, Round
 from protect.bait.patterns import ClassPatterns
-from protect.bait.targets import POLICIES, stage_at
+from protect.bait.targets import POLICIES, hardest, stage_at
 from protect.budget import publish
 from protect.config import Binding, Effort, Targets
 from protect.data.augment import random_crop_flip
@@ -189,8 +189,7 @@ class Engine:
         loss = miss_loss(logits, clean.y)
         self._step_outwards(loss)
         answers = logits.detach().mean(dim=0)
-        incorrect = answers.scatter(1, clean.y[:, None], -torch.inf).argmax(dim=1)
-        self._count(stage, clean.y, incorrect)
+        self._count(stage, clean.y, hardest(answers, clean.y, draws))
         return loss.detach(), (answers.argmax(dim=1) != clean.y).float().mean()
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
@@ -290,10 +289,10 @@ class Engine:
         return [early, late, late]
 
     @torch.no_grad()
-    def _look_at_clean(self, ahead: Mapping[str, Tensor], draws: torch.Generator) -> Clean:
+    def _look_at_clean(self, weights: Mapping[str, Tensor], draws: torch.Generator) -> Clean:
         """Look at twice a batch of clean pictures, for all outer steps of a round."""
         seen = [self._draw(draws) for _ in range(2)]
-        features = [self._see(ahead, batch.x, draws)[0] for batch in seen]
+        features = [self._see(weights, batch.x, draws)[0] for batch in seen]
         return Clean(torch.cat(features), torch.cat([batch.y for batch in seen]))
 
     def _set_outer_rate(self) -> None:

@@ -20,6 +20,7 @@ from protect.evaluation.probe import Features, embed, fresh_layer, refit, standa
 from protect.evaluation.recipes import Recipe
 from protect.evaluation.split import stratified
 from protect.events import Listener, Notice, StageAdvanced, stage
+from protect.manifest import Network
 from protect.models.backbones import Backbone
 from protect.models.features import FeaturesOnly
 from protect.system.device import generator, tool_facts
@@ -56,13 +57,15 @@ class Training:
     """What is trained, how and on what.
 
     Attributes:
-        load: Returns the network, fresh, with the head of this training's seed.
+        network: What is trained.
+        load: Returns it, fresh, with the head of this training's seed.
         recipe: How.
         attack: Name of what is done about the noise.
         arm: On which pictures.
         seed: Of the head, the order, the augmentation and the attack.
     """
 
+    network: Network
     load: Callable[[], Backbone]
     recipe: Recipe
     attack: str
@@ -97,15 +100,15 @@ class Bench:
         Returns:
             Clean-test accuracy by epoch, and the seconds that it took when it was computed.
         """
-        backbone = training.load()
-        identity = self._identity(training, backbone)
+        identity = self._identity(training)
         known = self.journal.find(identity)
         if known is not None:
             self.listener(Notice(f"{title}: known from an earlier verification"))
             return known
         for what in ("originals", "protected", "test"):
-            self.pictures(what, backbone.input_size)
+            self.pictures(what, training.network.input_size)
         with stage(title, training.recipe.epochs, self.listener):
+            backbone = training.load()
             start = time.perf_counter()
             curve = self._train(training, backbone)
             result = Result(curve, round(time.perf_counter() - start, 2))
@@ -128,9 +131,9 @@ class Bench:
                 )
         return self._decoded[what, size]
 
-    def _identity(self, training: Training, backbone: Backbone) -> dict[str, Any]:
+    def _identity(self, training: Training) -> dict[str, Any]:
         return {
-            "network": backbone.description.model_dump(mode="json"),
+            "network": training.network.model_dump(mode="json"),
             "recipe": asdict(training.recipe),
             "attack": training.attack,
             "arm": training.arm,
@@ -147,10 +150,11 @@ class Bench:
         train, clean = self._training_pictures(training, backbone.input_size)
         attack = make_attack(training.attack)
         attack.fit(train, classes, generator(seed, "attack", attack.name))
-        train = self._edited(train, attack.edit, "train")
-        test = self._edited(
-            self.pictures("test", backbone.input_size), lambda x, _: attack.edit_test(x), "test"
-        )
+        if attack.overrides("edit"):
+            train = self._edited(train, attack.edit, "train")
+        test = self.pictures("test", backbone.input_size)
+        if attack.overrides("edit_test"):
+            test = self._edited(test, lambda x, _: attack.edit_test(x), "test")
         backbone = backbone.to(self.device)
         fit = partial(
             fine_tune,
@@ -173,8 +177,9 @@ class Bench:
         curve = fit(network, train, test, device=self.device)
         if not recipe.refit:
             return curve
-        # A stranger who edits what the network will see edits his clean pictures in the same way.
-        clean = self._edited(clean, lambda x, _: attack.edit_test(x), "clean")
+        if attack.overrides("edit_test"):
+            # Who edits what the network will see edits his clean pictures in the same way.
+            clean = self._edited(clean, lambda x, _: attack.edit_test(x), "clean")
         features, tests = features_of(clean)
         layer = fresh_layer(features, classes, seed)
         refit(layer, features)

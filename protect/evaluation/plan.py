@@ -20,7 +20,8 @@ class Spec:
     attack: str
 
     def __str__(self) -> str:
-        return f"{self.backbone}, {self.mode}" + (f", {self.attack}" * (self.attack != PLAIN))
+        name = f"{self.backbone}, {self.mode}"
+        return name if self.attack == PLAIN else f"{name}, {self.attack}"
 
 
 _MODES: dict[Tier, tuple[Mode, ...]] = {
@@ -71,9 +72,9 @@ def plan(
 
 def _possible(mode: Mode, attack: str) -> bool:
     """Say whether an attack can act: a linear probe trains on features, computed once."""
-    kind = type(make_attack(attack))
-    whole = kind.augment is Attack.augment and kind.loss is Attack.loss
-    return whole or mode is not Mode.LINEAR_PROBE
+    made = make_attack(attack)
+    acts_on_batches = made.overrides("augment") or made.overrides("loss")
+    return not acts_on_batches or mode is not Mode.LINEAR_PROBE
 
 
 def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:

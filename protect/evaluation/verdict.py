@@ -100,15 +100,15 @@ def judge(
             f"the clean pictures alone do as well ({floor:.1%}) as with all originals "
             f"({control_mean:.1%})"
         )
+    if n_test < FEWEST_TEST_PICTURES:
+        return _no_comparison(
+            f"{n_test} test pictures are too few to tell: {FEWEST_TEST_PICTURES} are needed"
+        )
 
     def share(accuracy: float) -> float:
         return max(0.0, (accuracy - floor) / (control_mean - floor))
 
     low, high = wilson_interval(round(mean * n_test), n_test)
-    if n_test < FEWEST_TEST_PICTURES:
-        return _no_comparison(
-            f"{n_test} test pictures are too few to tell: {FEWEST_TEST_PICTURES} are needed"
-        )
     if high < chance / 2:  # a constant answer hardly does worse than that
         return _no_comparison(
             f"{mean:.1%} is far below chance ({chance:.1%}): something was learned, "

@@ -7,7 +7,7 @@ import timm
 from protect.errors import ConfigError
 from protect.manifest import BackboneEntry, BackboneList
 from protect.models.names import BackboneName, all_names, resolve
-from protect.models.weights import torchvision_weights, weight_places, weights_here
+from protect.models.weights import WeightFile, torchvision_weights, weight_places, weights_here
 
 
 def list_backbones(pattern: str = "") -> BackboneList:
@@ -27,14 +27,12 @@ def list_backbones(pattern: str = "") -> BackboneList:
             found = [resolve(pattern)]
         except ConfigError as error:
             raise ConfigError(f"no backbone has {pattern!r} in its name", error.hint) from None
-    entries = [_entry(name) for name in found]
-    if not pattern:
-        entries = [entry for entry in entries if entry.origin is not None]
-    return BackboneList(pattern=pattern, entries=tuple(entries), known=len(names))
+    located = [(name, weights_here(name)) for name in found]
+    entries = tuple(_entry(name, here) for name, here in located if here or pattern)
+    return BackboneList(pattern=pattern, entries=entries, known=len(names))
 
 
-def _entry(name: BackboneName) -> BackboneEntry:
-    here = weights_here(name)
+def _entry(name: BackboneName, here: WeightFile | None) -> BackboneEntry:
     return BackboneEntry(
         name=str(name),
         input_size=_own_size(name),

@@ -1,13 +1,12 @@
 """Documents as terminal tables."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from protect.manifest import BackboneList, CheckReport, ImageRecord, Manifest, VerifyReport
+from protect.manifest import BackboneList, CheckReport, Manifest, Quality, VerifyReport
 from protect.report.words import (
     cell_name,
     outcome,
@@ -44,14 +43,15 @@ def run_summary(manifest: Manifest) -> RenderableType:
     """What a run did, in a few lines."""
     table = _facts()
     images = manifest.images
+    quality = Quality.of(images, manifest.eps.levels)
     unchanged = sum(image.status == "unchanged" for image in images)
     table.add_row("pictures", f"{len(images)} in {len(manifest.classes)} classes")
     table.add_row(
         "budget",
         f"{manifest.eps.levels} levels of 255 (--eps {manifest.eps.text}); largest change on disk "
-        f"{max(image.linf_levels for image in images)}",
+        f"{quality.linf_levels}",
     )
-    table.add_row("quality", _quality(images))
+    table.add_row("quality", similarity(quality))
     table.add_row(
         "binding",
         f"{manifest.bound[-1]:.0%} of pictures taken for their target in the last round",
@@ -167,14 +167,3 @@ def _facts() -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     return table
-
-
-def _quality(images: Sequence[ImageRecord]) -> str:
-    psnr = [image.psnr for image in images if image.psnr is not None]
-    ssim = [image.ssim for image in images if image.ssim is not None]
-    return similarity(
-        fmean(psnr) if psnr else None,
-        min(psnr, default=None),
-        fmean(ssim) if ssim else None,
-        min(ssim, default=None),
-    )

@@ -61,25 +61,19 @@ def outcome(report: VerifyReport) -> str:
     )
 
 
-def similarity(
-    psnr_mean: float | None,
-    psnr_worst: float | None,
-    ssim_mean: float | None,
-    ssim_worst: float | None,
-) -> str:
+def similarity(quality: Quality) -> str:
     """Write how alike the pictures are, as far as it was measured."""
     parts = []
-    if psnr_mean is not None:
-        parts.append(f"PSNR {psnr_mean:.1f} dB (worst {psnr_worst:.1f})")
-    if ssim_mean is not None:
-        parts.append(f"SSIM {ssim_mean:.3f} (worst {ssim_worst:.3f})")
+    if quality.psnr_mean is not None:
+        parts.append(f"PSNR {quality.psnr_mean:.1f} dB (worst {quality.psnr_worst:.1f})")
+    if quality.ssim_mean is not None:
+        parts.append(f"SSIM {quality.ssim_mean:.3f} (worst {quality.ssim_worst:.3f})")
     return ", ".join(parts) or "-"
 
 
 def quality_line(quality: Quality) -> str:
     """Say how visible the noise is, and whether the budget was kept."""
-    alike = similarity(quality.psnr_mean, quality.psnr_worst, quality.ssim_mean, quality.ssim_worst)
-    return f"{alike}; {budget_line(quality)}; {quality.n} pictures compared"
+    return f"{similarity(quality)}; {budget_line(quality)}; {quality.n} pictures compared"
 
 
 def budget_line(quality: Quality) -> str:

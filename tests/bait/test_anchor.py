@@ -1,9 +1,11 @@
 """The anchor is the class that features tell least from the others."""
 
 import torch
+from helpers import as_cache
 from torch import nn
 
 from protect.bait.anchor import choose_anchor, least_distinct
+from protect.data.cache import PixelCache
 
 
 def test_a_central_and_varied_class_is_the_least_distinct():
@@ -36,25 +38,17 @@ class Surrogate(nn.Module):
         return features, features
 
 
-class Table:
-    """Three classes by brightness; the middle one is the most central."""
-
-    def __init__(self) -> None:
-        self.labels = torch.arange(60) % 3
-        self.grey = torch.zeros(60, dtype=torch.bool)
-        jitter = torch.randint(-9, 10, (60, 1, 1, 1), generator=torch.Generator().manual_seed(0))
-        self.pixels = (60 + 60 * self.labels[:, None, None, None] + jitter).byte()
-
-    def __len__(self) -> int:
-        return 60
-
-    def batch(self, index):
-        return self.pixels[index].expand(-1, 3, 4, 4)
+def by_brightness() -> PixelCache:
+    """Return three classes by brightness; the middle one is the most central."""
+    labels = torch.arange(60) % 3
+    jitter = torch.randint(-9, 10, (60, 1, 1, 1), generator=torch.Generator().manual_seed(0))
+    pixels = (60 + 60 * labels[:, None, None, None] + jitter).byte()
+    return as_cache(pixels.expand(-1, 3, 4, 4), labels)
 
 
 def test_it_looks_through_the_surrogate_and_leaves_it_as_it_was():
     surrogate = Surrogate()
     before = {name: value.clone() for name, value in surrogate.state_dict().items()}
-    assert choose_anchor(surrogate, Table(), 3, torch.Generator().manual_seed(0)) == 1
+    assert choose_anchor(surrogate, by_brightness(), 3, torch.Generator().manual_seed(0)) == 1
     for name, value in surrogate.state_dict().items():
         assert torch.equal(value, before[name])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import as_cache
 from torch import Tensor, nn
 
 from protect.data.cache import PixelCache
@@ -32,10 +33,8 @@ def cache(labels: list[int], red: list[int], seed: int = 0) -> PixelCache:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 60, (len(labels), 12, 12, 3))
     pixels[..., 0] += np.array(red)[:, None, None]
-    rows = np.arange(len(labels))
-    return PixelCache(
-        pixels.astype(np.uint8), rows, torch.tensor(labels), torch.zeros(len(labels)).bool()
-    )
+    pictures = torch.from_numpy(pixels.astype(np.uint8)).permute(0, 3, 1, 2)
+    return as_cache(pictures, torch.tensor(labels))
 
 
 LABELS = [0, 1] * 30

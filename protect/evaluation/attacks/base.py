@@ -27,6 +27,11 @@ class Attack:
     name: ClassVar[str] = "none"
     source: ClassVar[str] = "plain training (method section 4)"
 
+    @classmethod
+    def overrides(cls, moment: str) -> bool:
+        """Say whether this attack does anything at a moment, such as "edit"."""
+        return getattr(cls, moment) is not getattr(Attack, moment)
+
     def fit(self, train: PixelCache, classes: int, draws: torch.Generator) -> None:
         """Learn what is needed from the whole training set, such as a mean of each class.
 
