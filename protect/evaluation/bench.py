@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +39,8 @@ class Material:
         protected: Training pictures as published.
         originals: The same pictures in the same order, clean.
         test: Clean test pictures.
-        digests: What they are, to recognise results by: of `protected`, `originals` and `test`.
+        digests: Of the contents and labels of `protected`, `originals` and `test`, to recognise
+            results by; equal where pictures, labels and their order are.
         class_index: Class name -> index.
         max_pixels: Larger pictures are refused.
     """
@@ -132,17 +133,27 @@ class Bench:
         return self._decoded[what, size]
 
     def _identity(self, training: Training) -> dict[str, Any]:
-        return {
-            "network": training.network.model_dump(mode="json"),
-            "recipe": asdict(training.recipe),
+        """Return what decides the result: contents, not where they lie or which side they are.
+
+        So a control is known again when the folder was protected anew.
+        """
+        network, recipe, digests = training.network, training.recipe, self.material.digests
+        trained_on = "protected" if training.arm == "protected" else "originals"
+        identity: dict[str, Any] = {
+            "network": network.model_dump(mode="json", exclude={"weights"}),
+            "weights": network.weights.sha256,
+            "recipe": asdict(replace(recipe, source="")),
             "attack": training.attack,
-            "arm": training.arm,
             "seed": training.seed,
-            "pictures": dict(self.material.digests),
+            "train": digests[trained_on],
+            "test": digests["test"],
             "classes": self.material.class_index,
             "device": self.device.type,
             "packages": tool_facts(self.device)["packages"],
         }
+        if recipe.clean_share:
+            identity |= {"clean": digests["originals"], "arm": training.arm}
+        return identity
 
     def _train(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
         recipe, seed = training.recipe, training.seed

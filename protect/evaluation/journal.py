@@ -13,9 +13,27 @@ from typing import Any
 
 from protect.system.files import write_atomically
 
-_PACKAGE = Path(__file__).parents[1]
-_CODE = ("evaluation/**/*.py", "data/*.py", "models/*.py", "system/device.py")
-"""What decides a training beside its settings; a change of it makes old results worthless."""
+PACKAGE = Path(__file__).parents[1]
+CODE = (
+    "evaluation/attacks/*.py",
+    "evaluation/bench.py",
+    "evaluation/finetune.py",
+    "evaluation/freeze.py",
+    "evaluation/probe.py",
+    "evaluation/split.py",
+    "data/augment.py",
+    "data/cache.py",
+    "data/decode.py",
+    "models/backbones.py",
+    "models/features.py",
+    "models/weights.py",
+    "system/device.py",
+)
+"""What decides a training's figures beside its identity; a change of it makes old ones worthless.
+
+Recipes are part of the identity, value by value; what is planned and how figures are judged decides
+no figure.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,7 @@ def _path(folder: Path, identity: Mapping[str, Any]) -> Path:
 def code_digest() -> str:
     """Fingerprint the code that trains."""
     digest = hashlib.sha256()
-    for pattern in _CODE:
-        for path in sorted(_PACKAGE.glob(pattern)):
+    for pattern in CODE:
+        for path in sorted(PACKAGE.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -250,6 +250,26 @@ def test_a_repeated_verification_is_instant_and_the_same(done):
     assert len(list((done.state / "verify").iterdir())) == 4
 
 
+def test_a_folder_that_is_protected_anew_keeps_its_controls(done):
+    assert cli("verify", done.protected, *QUICK).exit_code in (0, 1)
+    stronger = cli(
+        "run", done.photos, "-o", done.protected, *FAST, "--eps", "16/255", "--overwrite"
+    )
+    assert stronger.exit_code == 0, stronger.stderr
+    result = cli("verify", done.protected, *QUICK)
+    assert "on originals: known from an earlier verification" in result.stderr
+    assert "on protected: known" not in result.stderr
+    assert len(list((done.state / "verify").iterdir())) == 3
+
+
+def test_an_unprotected_copy_is_known_from_its_control(done):
+    shutil.copytree(done.photos, done.root / "copy")
+    result = cli("verify", done.root / "copy", "--clean", done.photos, *QUICK, "--json")
+    (cell,) = report_of(result)["cells"]
+    assert cell["curves"][0]["protected"] == cell["curves"][0]["control"]
+    assert len(list((done.root / "copy.state" / "verify").iterdir())) == 1
+
+
 def test_several_seeds_are_reported_one_by_one_and_on_average(done):
     (cell,) = report_of(cli("verify", done.protected, *QUICK, "--seeds", "2", "--json"))["cells"]
     assert cell["seeds"] == [0, 1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protect.evaluation.journal import Journal, Result
+from protect.evaluation.journal import CODE, PACKAGE, Journal, Result
 
 IDENTITY = {"network": {"name": "a"}, "seed": 0, "recipe": {"lr": 0.1}}
 
@@ -28,6 +28,11 @@ def test_changed_code_makes_old_results_worthless(tmp_path, monkeypatch):
     journal.keep(IDENTITY, Result((0.1,), 1.0))
     monkeypatch.setattr("protect.evaluation.journal.code_digest", lambda: "other")
     assert journal.find(IDENTITY) is None
+
+
+@pytest.mark.parametrize("pattern", CODE)
+def test_the_code_that_decides_is_where_it_is_said_to_be(pattern):
+    assert list(PACKAGE.glob(pattern))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""A training is known again by what it used, and only then."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import write_colours
+from torch import Tensor, nn
+
+from protect.data.discover import discover
+from protect.evaluation.bench import Bench, Material, Training
+from protect.evaluation.journal import Journal
+from protect.evaluation.recipes import Recipe
+from protect.events import ignore
+from protect.manifest import Network, Weights
+from protect.models.backbones import Backbone
+
+RECIPE = Recipe(epochs=1, batch_size=4, lr=0.01, source="test")
+DIGESTS = {"protected": "p", "originals": "o", "test": "t"}
+
+
+class Tiny(nn.Sequential):
+    """Features are the mean colours; counts the pictures that go through."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        return super().forward(x)
+
+
+DESCRIPTION = Network(
+    name="test:tiny",
+    weights=Weights(origin="file", file="a.pth", sha256="1"),
+    input_size=32,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """Return a bench, a training, and a function that says how many networks it trained."""
+    photos = discover(write_colours(tmp_path / "photos", per_class=6))
+    material = Material(
+        protected=photos.samples,
+        originals=photos.samples,
+        test=photos.samples[::2],
+        digests=DIGESTS,
+        class_index=photos.class_index,
+        max_pixels=10_000,
+    )
+    loaded: list[Backbone] = []
+
+    def load() -> Backbone:
+        torch.manual_seed(0)
+        loaded.append(Backbone(Tiny(), DESCRIPTION, "2"))
+        return loaded[-1]
+
+    (tmp_path / "pixels").mkdir()
+    bench = Bench(
+        material, Journal(tmp_path / "results"), tmp_path / "pixels", torch.device("cpu"), 1, ignore
+    )
+    training = Training(DESCRIPTION, load, RECIPE, "none", "originals", 0)
+    return SimpleNamespace(bench=bench, training=training, loaded=loaded)
+
+
+def anew(bench: Bench, **changes: str) -> Bench:
+    """Return a bench of other pictures with the same results at hand."""
+    material = replace(bench.material, digests=DIGESTS | changes)
+    return replace(bench, material=material, _decoded={})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": replace(RECIPE, lr=0.02)},
+        {"recipe": replace(RECIPE, weight_decay=0.0)},
+        {"attack": "grey"},
+        {"seed": 1},
+        {"arm": "protected"},
+        {"network": DESCRIPTION.model_copy(update={"input_size": 16})},
+        {
+            "network": DESCRIPTION.model_copy(
+                update={"weights": Weights(origin="file", file="a.pth", sha256="2")}
+            )
+        },
+    ],
+)
+def test_another_training_is_not_taken_for_this_one(setting, change):
+    setting.bench.run(setting.training, "first")
+    setting.bench.run(replace(setting.training, **change), "second")
+    assert len(setting.loaded) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": replace(RECIPE, source="put in other words")},
+        {
+            "network": DESCRIPTION.model_copy(
+                update={"weights": Weights(origin="cache", file="b.pth", sha256="1")}
+            )
+        },
+    ],
+)
+def test_words_and_places_decide_nothing(setting, change):
+    first = setting.bench.run(setting.training, "first")
+    assert setting.bench.run(replace(setting.training, **change), "second") == first
+    assert len(setting.loaded) == 1
+
+
+@pytest.mark.parametrize("content", ["originals", "test"])
+def test_other_pictures_make_another_training(setting, content):
+    setting.bench.run(setting.training, "first")
+    anew(setting.bench, **{content: "other"}).run(setting.training, "second")
+    assert len(setting.loaded) == 2
+
+
+@pytest.mark.parametrize(
+    ("arm", "changed", "known"),
+    [
+        ("originals", {"protected": "q"}, True),
+        ("protected", {"originals": "n"}, True),
+        ("protected", {"protected": "q"}, False),
+    ],
+)
+def test_only_the_pictures_that_were_trained_on_count(setting, arm, changed, known):
+    training = replace(setting.training, arm=arm)
+    setting.bench.run(training, "first")
+    anew(setting.bench, **changed).run(training, "second")
+    assert len(setting.loaded) == 2 - known
+
+
+def test_equal_pictures_are_one_training_whichever_side_they_are(setting):
+    bench = anew(setting.bench, protected="o")
+    control = bench.run(setting.training, "control")
+    assert bench.run(replace(setting.training, arm="protected"), "copy") == control
+    assert len(setting.loaded) == 1
+
+
+def test_with_a_clean_share_the_originals_count_too(setting):
+    mixed = replace(setting.training, recipe=replace(RECIPE, clean_share=0.5), arm="protected")
+    setting.bench.run(mixed, "first")
+    anew(setting.bench, originals="n").run(mixed, "other originals")
+    bench = anew(setting.bench, protected="o")
+    for arm in ("originals", "clean share"):
+        bench.run(replace(mixed, arm=arm), arm)
+    assert len(setting.loaded) == 4
