@@ -16,8 +16,9 @@ from statistics import fmean
 
 from protect.config import Mode, VerifyConfig
 from protect.errors import ConfigError, InputError
-from protect.evaluation.bench import Arm, Bench, Material, Training
+from protect.evaluation.bench import Bench, Training
 from protect.evaluation.journal import Journal, Result
+from protect.evaluation.pictures import Arm, Material, Pictures
 from protect.evaluation.plan import Spec, not_run, plan
 from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
@@ -67,7 +68,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
-        bench = Bench(material, journal, Path(folder), device, threads, listener)
+        pictures = Pictures(material, Path(folder), threads, listener)
+        bench = Bench(pictures, journal, device, listener)
         cells = tuple(
             _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
             for spec in specs
@@ -198,7 +200,7 @@ def _run_cell(
     control, protected = train("originals"), train("protected")
     floor, results = chance, [*control, *protected]
     if recipe.clean_share:
-        alone = train("clean share", _alone(recipe, bench.material, config))
+        alone = train("clean share", _alone(recipe, bench.pictures.material, config))
         floor = max(chance, fmean(result.curve[-1] for result in alone))
         results += alone
     judgement = judge(

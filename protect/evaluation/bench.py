@@ -1,56 +1,37 @@
-"""One training of one network, in any mode and under any attack; pictures are decoded once."""
+"""One training of one network, in any mode and under any attack."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from protect.data.cache import PixelCache, load_square
-from protect.data.discover import Sample
+from protect.data.cache import PixelCache
+from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.registry import make_attack
-from protect.evaluation.finetune import accuracy, fine_tune
+from protect.evaluation.finetune import Examples, accuracy, fine_tune
 from protect.evaluation.freeze import PartlyFrozen
 from protect.evaluation.journal import Journal, Result
-from protect.evaluation.probe import Features, embed, fresh_layer, refit, standardised
+from protect.evaluation.pictures import Arm, Pictures, Prepared
+from protect.evaluation.probe import (
+    Features,
+    FeatureShelf,
+    embed,
+    fresh_layer,
+    refit,
+    standardised,
+)
 from protect.evaluation.recipes import Recipe
-from protect.evaluation.split import stratified
 from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.manifest import Network
 from protect.models.backbones import Backbone
 from protect.models.features import FeaturesOnly
-from protect.system.device import generator, tool_facts
+from protect.system.device import tool_facts
 
 CPU = torch.device("cpu")
-
-Arm = Literal["protected", "originals", "clean share"]
-"""What a network is trained on; "clean share" is the few originals that a stranger may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """The pictures of a verification.
-
-    Attributes:
-        protected: Training pictures as published.
-        originals: The same pictures in the same order, clean.
-        test: Clean test pictures.
-        digests: Of the contents and labels of `protected`, `originals` and `test`, to recognise
-            results by; equal where pictures, labels and their order are.
-        class_index: Class name -> index.
-        max_pixels: Larger pictures are refused.
-    """
-
-    protected: Sequence[Sample]
-    originals: Sequence[Sample]
-    test: Sequence[Sample]
-    digests: Mapping[str, str]
-    class_index: dict[str, int]
-    max_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +60,17 @@ class Bench:
     """Runs trainings, or finds them done.
 
     Attributes:
-        material: The pictures.
+        pictures: To train and to test on.
         journal: Results of earlier trainings.
-        folder: For decoded pictures.
         device: Where to compute.
-        threads: That decode.
         listener: Told what happens.
     """
 
-    material: Material
+    pictures: Pictures
     journal: Journal
-    folder: Path
     device: torch.device
-    threads: int
     listener: Listener
-    _decoded: dict[tuple[str, int], PixelCache] = field(default_factory=dict)
+    _shelf: FeatureShelf = field(default_factory=FeatureShelf)
 
     def run(self, training: Training, title: str) -> Result:
         """Train, unless that was done before.
@@ -107,37 +84,18 @@ class Bench:
             self.listener(Notice(f"{title}: known from an earlier verification"))
             return known
         for what in ("originals", "protected", "test"):
-            self.pictures(what, training.network.input_size)
+            self.pictures.decoded(what, training.network.input_size)
         with stage(title, training.recipe.epochs, self.listener):
-            backbone = training.load()
-            start = time.perf_counter()
-            curve = self._train(training, backbone)
-            result = Result(curve, round(time.perf_counter() - start, 2))
+            result = self._train(training)
         self.journal.keep(identity, result)
         return result
-
-    def pictures(self, what: str, size: int) -> PixelCache:
-        """Return the decoded "protected", "originals" or "test" at a working size."""
-        if (what, size) not in self._decoded:
-            samples: Sequence[Sample] = getattr(self.material, what)
-            with stage(f"Reading pictures: {what}", len(samples), self.listener):
-                self._decoded[what, size] = load_square(
-                    samples,
-                    self.material.class_index,
-                    size,
-                    self.folder / f"{what}-{size}.npy",
-                    threads=self.threads,
-                    max_pixels=self.material.max_pixels,
-                    listener=self.listener,
-                )
-        return self._decoded[what, size]
 
     def _identity(self, training: Training) -> dict[str, Any]:
         """Return what decides the result: contents, not where they lie or which side they are.
 
         So a control is known again when the folder was protected anew.
         """
-        network, recipe, digests = training.network, training.recipe, self.material.digests
+        network, recipe, digests = training.network, training.recipe, self.pictures.material.digests
         trained_on = "protected" if training.arm == "protected" else "originals"
         identity: dict[str, Any] = {
             "network": network.model_dump(mode="json", exclude={"weights"}),
@@ -147,7 +105,7 @@ class Bench:
             "seed": training.seed,
             "train": digests[trained_on],
             "test": digests["test"],
-            "classes": self.material.class_index,
+            "classes": self.pictures.material.class_index,
             "device": self.device.type,
             "packages": tool_facts(self.device)["packages"],
         }
@@ -155,77 +113,92 @@ class Bench:
             identity |= {"clean": digests["originals"], "arm": training.arm}
         return identity
 
-    def _train(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
-        recipe, seed = training.recipe, training.seed
-        classes = len(self.material.class_index)
-        train, clean = self._training_pictures(training, backbone.input_size)
-        attack = make_attack(training.attack)
-        attack.fit(train, classes, generator(seed, "attack", attack.name))
-        if attack.overrides("edit"):
-            train = self._edited(train, attack.edit, "train")
-        test = self.pictures("test", backbone.input_size)
-        if attack.overrides("edit_test"):
-            test = self._edited(test, lambda x, _: attack.edit_test(x), "test")
-        backbone = backbone.to(self.device)
-        fit = partial(
-            fine_tune,
-            recipe=recipe,
-            classes=classes,
-            attack=attack,
-            seed=seed,
-            on_epoch=self._say,
+    def _train(self, training: Training) -> Result:
+        if training.recipe.trained == "head":
+            start = time.perf_counter()
+            curve = self._train_head(training)
+        else:
+            backbone = training.load()
+            start = time.perf_counter()
+            curve = self._train_network(training, backbone)
+        return Result(curve, round(time.perf_counter() - start, 2))
+
+    def _train_head(self, training: Training) -> tuple[float, ...]:
+        """Train a layer on features of the frozen network.
+
+        Most do not depend on the seed, so that all seeds share them. Where the attack learns from
+        the pictures, or the network or a clean share is drawn, they may.
+        """
+        recipe, attack = training.recipe, make_attack(training.attack)
+        drawn = attack.overrides("fit") or recipe.clean_share or not recipe.pretrained
+        group = (training.network, recipe.clean_share, training.seed if drawn else None)
+
+        @cache
+        def body() -> FeaturesOnly:
+            return FeaturesOnly(training.load().to(self.device))
+
+        @cache
+        def pictures() -> Prepared:
+            return self._prepared(training, attack)
+
+        def features(what: str, edit: str, chosen: Callable[[], PixelCache]) -> Features:
+            edited_by = attack.name if attack.overrides(edit) else Attack.name
+            return self._shelf.get(
+                (*group, what, edited_by), lambda: embed(body(), chosen(), self.device)
+            )
+
+        train, test = standardised(
+            features(training.arm, "edit", lambda: pictures().train),
+            features("test", "edit_test", lambda: pictures().test),
         )
+        layer = fresh_layer(train, self._classes, training.seed)
+        return self._fine_tune(layer, train, test, training, attack, CPU)
 
-        def features_of(pictures: PixelCache) -> tuple[Features, Features]:
-            body = FeaturesOnly(backbone)
-            return standardised(embed(body, pictures, self.device), embed(body, test, self.device))
-
-        if recipe.trained == "head":
-            features, tests = features_of(train)
-            layer = fresh_layer(features, classes, seed)
-            return fit(layer, features, tests, device=CPU)
+    def _train_network(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
+        recipe, attack = training.recipe, make_attack(training.attack)
+        train, clean, test = self._prepared(training, attack)
+        backbone = backbone.to(self.device)
         network = PartlyFrozen(backbone) if recipe.trained == "late stages" else backbone
-        curve = fit(network, train, test, device=self.device)
+        curve = self._fine_tune(network, train, test, training, attack, self.device)
         if not recipe.refit:
             return curve
-        if attack.overrides("edit_test"):
-            # Who edits what the network will see edits his clean pictures in the same way.
-            clean = self._edited(clean, lambda x, _: attack.edit_test(x), "clean")
-        features, tests = features_of(clean)
-        layer = fresh_layer(features, classes, seed)
+        body = FeaturesOnly(backbone)
+        features, tests = standardised(
+            embed(body, clean, self.device), embed(body, test, self.device)
+        )
+        layer = fresh_layer(features, self._classes, training.seed)
         refit(layer, features)
         return (accuracy(layer, tests, CPU),)
 
-    def _training_pictures(self, training: Training, size: int) -> tuple[PixelCache, PixelCache]:
-        """Return the pictures to train on, and the clean share that the stranger has besides."""
-        originals = self.pictures("originals", size)
-        share = training.recipe.clean_share
-        chosen = stratified(originals.labels, share, training.seed) if share else None
-        clean = originals.subset(chosen.numpy()) if chosen is not None else originals
-        if training.arm == "clean share":
-            return clean, clean
-        if training.arm == "originals":
-            return originals, clean
-        train = self.pictures("protected", size)
-        if chosen is not None and not training.recipe.refit:
-            mixed = torch.zeros(len(train), dtype=torch.bool)
-            mixed[chosen] = True
+    def _prepared(self, training: Training, attack: Attack) -> Prepared:
+        return self.pictures.prepare(
+            training.arm, training.recipe, attack, training.seed, training.network.input_size
+        )
 
-            def swap(index: Tensor, pixels: Tensor) -> Tensor:
-                return torch.where(
-                    mixed[index][:, None, None, None], originals.batch(index), pixels
-                )
+    def _fine_tune(
+        self,
+        network: nn.Module,
+        train: Examples,
+        test: Examples,
+        training: Training,
+        attack: Attack,
+        device: torch.device,
+    ) -> tuple[float, ...]:
+        return fine_tune(
+            network,
+            train,
+            test,
+            training.recipe,
+            classes=self._classes,
+            attack=attack,
+            seed=training.seed,
+            device=device,
+            on_epoch=self._say,
+        )
 
-            train = train.rewritten(self.folder / "mixed.npy", swap)
-        return train, clean
-
-    def _edited(
-        self, pictures: PixelCache, edit: Callable[[Tensor, Tensor], Tensor], what: str
-    ) -> PixelCache:
-        def change(index: Tensor, pixels: Tensor) -> Tensor:
-            return edit(pixels, pictures.labels[index])
-
-        return pictures.rewritten(self.folder / f"edited-{what}.npy", change)
+    @property
+    def _classes(self) -> int:
+        return len(self.pictures.material.class_index)
 
     def _say(self, accuracy: float) -> None:
         self.listener(StageAdvanced(status=f"clean-test accuracy {accuracy:.1%}"))

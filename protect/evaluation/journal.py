@@ -19,6 +19,7 @@ CODE = (
     "evaluation/bench.py",
     "evaluation/finetune.py",
     "evaluation/freeze.py",
+    "evaluation/pictures.py",
     "evaluation/probe.py",
     "evaluation/split.py",
     "data/augment.py",

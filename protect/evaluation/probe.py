@@ -1,5 +1,7 @@
 """Linear layers on frozen features: what a network has learned, or knew before."""
 
+from collections.abc import Callable, Hashable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +28,24 @@ class Features:
     def batch(self, index: Tensor) -> Tensor:
         """Return the features at `index` (B,): (B, D)."""
         return self.values[index]
+
+
+class FeatureShelf:
+    """Keeps the features that were asked for last, so that memory stays bounded.
+
+    Two, since a probe needs those of its training and of its test pictures at once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Features] = {}
+
+    def get(self, key: Hashable, compute: Callable[[], Features]) -> Features:
+        """Return the features kept as `key`, or compute and keep them."""
+        found = self._kept.pop(key) if key in self._kept else compute()
+        self._kept[key] = found
+        for oldest in list(self._kept)[:-2]:
+            del self._kept[oldest]
+        return found
 
 
 def embed(network: nn.Module, pictures: Examples, device: torch.device) -> Features:

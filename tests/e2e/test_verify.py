@@ -280,11 +280,11 @@ def test_several_seeds_are_reported_one_by_one_and_on_average(done):
 def test_an_interrupted_verification_goes_on_where_it_was(done, monkeypatch):
     trained = []
 
-    def interrupted(self, training, backbone):
+    def interrupted(self, training):
         trained.append(training.arm)
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return original(self, training, backbone)
+        return original(self, training)
 
     original = Bench._train
     monkeypatch.setattr(Bench, "_train", interrupted)

@@ -9,8 +9,9 @@ from helpers import write_colours
 from torch import Tensor, nn
 
 from protect.data.discover import discover
-from protect.evaluation.bench import Bench, Material, Training
+from protect.evaluation.bench import Bench, Training
 from protect.evaluation.journal import Journal
+from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.recipes import Recipe
 from protect.events import ignore
 from protect.manifest import Network, Weights
@@ -61,17 +62,17 @@ def setting(tmp_path):
         return loaded[-1]
 
     (tmp_path / "pixels").mkdir()
-    bench = Bench(
-        material, Journal(tmp_path / "results"), tmp_path / "pixels", torch.device("cpu"), 1, ignore
-    )
+    pictures = Pictures(material, tmp_path / "pixels", 1, ignore)
+    bench = Bench(pictures, Journal(tmp_path / "results"), torch.device("cpu"), ignore)
     training = Training(DESCRIPTION, load, RECIPE, "none", "originals", 0)
     return SimpleNamespace(bench=bench, training=training, loaded=loaded)
 
 
 def anew(bench: Bench, **changes: str) -> Bench:
     """Return a bench of other pictures with the same results at hand."""
-    material = replace(bench.material, digests=DIGESTS | changes)
-    return replace(bench, material=material, _decoded={})
+    material = replace(bench.pictures.material, digests=DIGESTS | changes)
+    pictures = Pictures(material, bench.pictures.folder, 1, ignore)
+    return Bench(pictures, bench.journal, bench.device, ignore)
 
 
 @pytest.mark.parametrize(
@@ -150,3 +151,60 @@ def test_with_a_clean_share_the_originals_count_too(setting):
     for arm in ("originals", "clean share"):
         bench.run(replace(mixed, arm=arm), arm)
     assert len(setting.loaded) == 4
+
+
+def embedded(setting) -> int:
+    """Return how many pictures went through any network."""
+    return sum(sum(backbone.network.seen) for backbone in setting.loaded)
+
+
+def probe(setting, **changes) -> Training:
+    recipe = replace(RECIPE, epochs=8, lr=0.02, trained="head")
+    return replace(setting.training, recipe=recipe, **changes)
+
+
+N_TRAIN, N_TEST = 12, 6
+
+
+def test_all_seeds_of_a_linear_probe_share_its_features(setting):
+    together = [setting.bench.run(probe(setting, seed=seed), "").curve for seed in range(3)]
+    assert embedded(setting) == N_TRAIN + N_TEST
+    assert len(setting.loaded) == 1
+    alone = []
+    for seed in range(3):
+        bench = anew(setting.bench, originals=f"same pictures, said to differ, {seed}")
+        alone.append(bench.run(probe(setting, seed=seed), "").curve)
+    assert embedded(setting) == 4 * (N_TRAIN + N_TEST)
+    assert together == alone
+    assert len(set(together)) > 1
+
+
+def test_both_sides_are_tested_on_the_same_features(setting):
+    for arm in ("originals", "protected"):
+        for seed in range(2):
+            setting.bench.run(probe(setting, arm=arm, seed=seed), "")
+    assert embedded(setting) == 2 * N_TRAIN + N_TEST
+
+
+@pytest.mark.parametrize(
+    ("attack", "more"),
+    [("grey", N_TRAIN + N_TEST), ("class-mean", N_TRAIN + N_TEST), ("cutout", 0)],
+)
+def test_an_attack_on_the_pictures_gives_other_features(setting, attack, more):
+    setting.bench.run(probe(setting), "plain")
+    setting.bench.run(probe(setting, attack=attack), "attacked")
+    assert embedded(setting) == N_TRAIN + N_TEST + more
+
+
+def test_another_network_gives_other_features(setting):
+    setting.bench.run(probe(setting), "first")
+    other = DESCRIPTION.model_copy(update={"input_size": 16})
+    setting.bench.run(probe(setting, network=other), "second")
+    assert embedded(setting) == 2 * (N_TRAIN + N_TEST)
+
+
+def test_a_network_that_is_trained_gives_no_shared_features(setting):
+    refit = replace(RECIPE, clean_share=0.5, refit=True)
+    for seed in range(2):
+        setting.bench.run(replace(setting.training, recipe=refit, seed=seed), "")
+    assert len(setting.loaded) == 2
