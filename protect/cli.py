@@ -49,6 +49,7 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows beside a job."""
 
 SHARED = "Machine"
+SEVERAL = "Several machines"
 Device = Annotated[
     str,
     typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.", rich_help_panel=SHARED),
@@ -266,6 +267,23 @@ def verify(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Find finished trainings again.")
     ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Run only the cells I, I+N, I+2N, ... and judge those only; then --merge.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Train nothing; judge all from what the shards have kept. Give the other flags "
+            "as the shards had them.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = False,
     device: Device = "auto",
     workers: Workers = None,
     weights: WeightFiles = None,
@@ -279,7 +297,11 @@ def verify(
 
     A control goes through the same on the originals; both are tested on clean pictures. Exits with
     0 only if every cell retained at most --max-retained of its control's learning. Finished
-    trainings are kept beside the folder, so that an interrupted verification goes on.
+    trainings are kept in PROTECTED.state/verify, so that an interrupted verification goes on.
+
+    Shards on machines without a common disk: copy the files of that folder together before --merge.
+    Each is named by what was trained, so that none replaces another. The exit status of a shard is
+    that of its own cells, and 0 if it has none.
     """
     screen = Screen(quiet)
     with _answered(screen):
@@ -302,6 +324,8 @@ def verify(
             seed=seed,
             seeds=seeds,
             cache=cache,
+            shard=shard,
+            merge=merge,
             device=device,
             workers=workers,
             weights=_weight_files(weights),
@@ -323,6 +347,8 @@ def verify(
             screen.document(result)
         else:
             screen.result(verify_summary(result))
+        if shard:
+            screen.hint(f"when all shards are done: protect verify {protected} --merge, same flags")
         raise typer.Exit(ExitCode.OK if result.verdict == "pass" else ExitCode.NEGATIVE)
 
 

@@ -4,6 +4,8 @@ Owns the meaning of `--eps`. Must not import torch: `--help` and bad flags are a
 """
 
 import math
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -21,6 +23,7 @@ from pydantic import (
 from protect.errors import ConfigError
 
 Config = TypeVar("Config", bound=BaseModel)
+Item = TypeVar("Item")
 
 LEVELS_PER_UNIT = 255
 DEFAULT_BACKBONE = "timm:tf_efficientnet_lite0"
@@ -155,6 +158,47 @@ def _as_eps(value: Any) -> Any:
 EpsSetting = Annotated[Eps, BeforeValidator(_as_eps)]
 
 
+class Shard(_Frozen):
+    """A part of the cells of a verification: every `count`-th, from number `index` on.
+
+    Attributes:
+        index: Which part, from 1 to `count`.
+        count: How many parts there are.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "I/N".
+
+        Raises:
+            ConfigError: If it is not of this form, or I is not between 1 and N.
+        """
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise ConfigError(
+                f"--shard {text!r} is not one of N parts",
+                "type it as I/N with I from 1 to N, such as --shard 1/4",
+            )
+        return cls(index=int(found[1]), count=int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return those items that belong to this part; all parts together have each once."""
+        return items[self.index - 1 :: self.count]
+
+
+def _as_shard(value: Any) -> Any:
+    return Shard.parse(value) if isinstance(value, str) else value
+
+
+ShardSetting = Annotated[Shard, BeforeValidator(_as_shard)]
+
+
 class _Machine(_Frozen):
     """Settings that say where to compute; none changes what is computed, up to rounding."""
 
@@ -269,6 +313,8 @@ class VerifyConfig(_Machine):
         seed: Of the split, the new heads, the batches and the augmentation.
         seeds: How many times each cell is trained, with seeds from `seed` on.
         cache: Keep finished trainings beside the folder, and find them again.
+        shard: Which part of the cells to run; None for all.
+        merge: Train nothing; put the report together from what shards have kept.
         report: HTML file to write; None for none.
         junit: JUnit XML file to write; None for none.
     """
@@ -290,6 +336,8 @@ class VerifyConfig(_Machine):
     seed: int = Field(0, ge=0, lt=2**31)
     seeds: int = Field(1, ge=1, le=100)
     cache: bool = True
+    shard: ShardSetting | None = None
+    merge: bool = False
     report: Path | None = None
     junit: Path | None = None
 
@@ -297,6 +345,17 @@ class VerifyConfig(_Machine):
     def _has_backbones(self) -> Self:
         if not self.backbones:
             raise ValueError("at least one backbone is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_role(self) -> Self:
+        if self.shard and self.merge:
+            raise ConfigError("--shard and --merge exclude each other", "give one of them")
+        if (self.shard or self.merge) and not self.cache:
+            raise ConfigError(
+                "shards meet in the results that are kept, and --no-cache keeps none",
+                "leave --no-cache out",
+            )
         return self
 
 

@@ -78,9 +78,10 @@ class Screen:
             self.err.print(Text.assemble("next: ", printable(text)))
 
     def error(self, error: ProtectError) -> None:
-        """Show what went wrong and what to do."""
+        """Show what went wrong, if anything did, and what to do."""
         self._end_stage()
-        self.err.print(Text.assemble(("error: ", "bold red"), printable(error.message)))
+        label = ("error: ", "bold red") if error.exit_code else ("nothing to do: ", "bold")
+        self.err.print(Text.assemble(label, printable(error.message)))
         for line in some_of(error.details):
             self.err.print(Text.assemble("  ", printable(line)))
         if error.hint:

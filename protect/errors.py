@@ -65,5 +65,11 @@ class MachineError(ProtectError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class NothingToDo(ProtectError):  # noqa: N818 - no fault of anyone
+    """This call has nothing to do, such as a shard without a cell; that is no failure."""
+
+    exit_code = ExitCode.OK
+
+
 class WeightsError(MachineError):
     """Weights are missing, damaged, or belong to another network."""

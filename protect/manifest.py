@@ -398,6 +398,8 @@ class VerifyReport(_Document):
         split: Which pictures trained and which tested.
         notes: Warnings.
         environment: What computed it.
+        shard: Which part of the cells this report is of, such as "2/4"; its verdict is of these
+            only. None for a report of all.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -411,6 +413,7 @@ class VerifyReport(_Document):
     split: Split
     notes: tuple[str, ...] = ()
     environment: Tool
+    shard: str | None = None
 
 
 class BackboneEntry(_Document):

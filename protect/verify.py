@@ -8,23 +8,20 @@ trained on.
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 
-from protect.config import Mode, VerifyConfig
-from protect.errors import ConfigError, InputError
-from protect.evaluation.bench import Bench, Training
-from protect.evaluation.journal import Journal, Result
-from protect.evaluation.pictures import Arm, Material, Pictures
+from protect.config import VerifyConfig
+from protect.errors import ConfigError, InputError, NothingToDo
+from protect.evaluation.bench import Bench
+from protect.evaluation.cell import CellPlan, Loader, plan_cells, run_cell
+from protect.evaluation.journal import Journal
+from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.plan import Spec, not_run, plan
-from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
-from protect.evaluation.verdict import judge, overall
+from protect.evaluation.verdict import overall
 from protect.events import Listener, ignore
-from protect.manifest import Cell, Curve, Network, Quality, Split, Tool, VerifyReport
+from protect.manifest import Cell, Quality, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
 from protect.report.html import html_page
@@ -42,38 +39,46 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         listener: Told what happens.
 
     Returns:
-        The report; its verdict is "pass" only if every cell passed.
+        The report; its verdict is "pass" only if every cell passed. That of a shard is of its own
+        cells only, and says so.
 
     Raises:
         ConfigError: If a backbone or an attack does not exist.
-        InputError: If the folder is not what its manifest says, or there are no clean originals.
+        InputError: If the folder is not what its manifest says, or there are no clean originals,
+            or results to merge are missing.
+        NothingToDo: If there are more shards than cells and this one has none.
         WeightsError: If pretrained weights are not to be had; random ones are never used.
     """
-    device = choose_device(config.device)
+    device = choose_device(config.device, must_exist=not config.merge)
     threads = thread_count(config.workers)
     make_deterministic()
 
     # 1. Which cells. Whatever cannot work is said now, before hours are spent.
-    specs = plan(config.backbones, config.tier, config.modes, config.attacks)
+    every = plan(config.backbones, config.tier, config.modes, config.attacks)
+    specs = config.shard.of(every) if config.shard else every
+    if not specs:
+        raise NothingToDo(
+            f"shard {config.shard} has no cell: there are {len(every)} in all",
+            f"more than {len(every)} shards are of no use here",
+        )
     _require_places(config)
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
-    networks = {name: _load(name, config, subject).description for name in config.backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
     material, split = _split(config, subject)
     chance = chance_of([subject.class_index[sample.label] for sample in material.test])
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
+    plans = plan_cells(specs, _loader(config, subject), material, config)
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
         pictures = Pictures(material, Path(folder), threads, listener)
         bench = Bench(pictures, journal, device, listener)
-        cells = tuple(
-            _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
-            for spec in specs
-        )
+        if config.merge:
+            _require_results(plans, bench)
+        cells = tuple(run_cell(cell, bench, chance, config.max_retained) for cell in plans)
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
@@ -82,14 +87,20 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
-        not_run=not_run(specs),
+        not_run=(*_of_other_shards(every, specs), *not_run(every)),
         quality=Quality.of(subject.images, subject.promised_levels),
         split=split,
         notes=subject.notes,
         environment=Tool(**tool_facts(device)),
+        shard=str(config.shard) if config.shard else None,
     )
     _write_files(report, subject, config)
     return report
+
+
+def _of_other_shards(every: Sequence[Spec], mine: Sequence[Spec]) -> list[str]:
+    others = [str(spec) for spec in every if spec not in mine]
+    return [f"cells of other shards: {'; '.join(others)}"] if others else []
 
 
 def _require_places(config: VerifyConfig) -> None:
@@ -157,118 +168,40 @@ def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
     return material, split
 
 
-def _run_cell(
-    spec: Spec,
-    network: Network,
-    bench: Bench,
-    config: VerifyConfig,
-    subject: Subject,
-    split: Split,
-    chance: float,
-) -> Cell:
-    """Train on the originals and on the protected pictures, with every seed, and compare."""
-    recipe = recipe_for(
-        spec.mode,
-        split.n_train,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        clean_share=config.clean_fraction,
-    )
-    seeds = tuple(range(config.seed, config.seed + config.seeds))
-    if not recipe.pretrained:
-        network = _load(spec.backbone, config, subject, pretrained=False).description
+def _require_results(cells: Sequence[CellPlan], bench: Bench) -> None:
+    """Refuse to merge what is not complete.
 
-    def train(arm: Arm, how: Recipe = recipe) -> list[Result]:
-        return [
-            bench.run(
-                Training(
-                    network=network,
-                    load=partial(
-                        _load, spec.backbone, config, subject, seed, pretrained=how.pretrained
-                    ),
-                    recipe=how,
-                    attack=spec.attack,
-                    arm=arm,
-                    seed=seed,
-                ),
-                f"{spec} on {arm}" + (f", seed {seed}" if len(seeds) > 1 else ""),
-            )
-            for seed in seeds
-        ]
-
-    control, protected = train("originals"), train("protected")
-    floor, results = chance, [*control, *protected]
-    if recipe.clean_share:
-        alone = train("clean share", _alone(recipe, bench.pictures.material, config))
-        floor = max(chance, fmean(result.curve[-1] for result in alone))
-        results += alone
-    judgement = judge(
-        [max(result.curve) for result in protected],
-        [max(result.curve) for result in control],
-        chance=chance,
-        floor=floor,
-        n_test=split.n_test,
-        max_retained=config.max_retained,
-    )
-    return Cell(
-        backbone=network.name,
-        mode=spec.mode.value,
-        attack=spec.attack,
-        final=fmean(result.curve[-1] for result in protected),
-        peak=_mean_peak(protected),
-        control_final=fmean(result.curve[-1] for result in control),
-        control_peak=_mean_peak(control),
-        chance=chance,
-        floor=floor,
-        retained=judgement.retained,
-        retained_low=judgement.low,
-        retained_high=judgement.high,
-        n_train=split.n_train,
-        n_test=split.n_test,
-        seeds=seeds,
-        seconds=round(sum(result.seconds for result in results), 1),
-        network=network,
-        training=recipe.document(),
-        curves=tuple(
-            Curve(protected=mine.curve, control=theirs.curve)
-            for mine, theirs in zip(protected, control, strict=True)
-        ),
-        verdict=judgement.verdict,
-        reason=judgement.reason,
-    )
-
-
-def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
-    """Return how a stranger would do without the protected pictures, with the clean share only.
-
-    Few pictures need more epochs; so that more chances do not raise the floor, it is the accuracy
-    at the end and not the peak.
+    Raises:
+        InputError: Naming every cell of which a training is missing.
     """
-    if recipe.refit:
-        return replace(recipe, epochs=0)
-    few = max(len(material.class_index), round(len(material.originals) * recipe.clean_share))
-    full = recipe_for(Mode.FULL, few, epochs=config.epochs, lr=config.lr)
-    return replace(full, clean_share=recipe.clean_share)
+    missing = [str(cell.spec) for cell in cells if not all(map(bench.knows, cell.trainings))]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(cells)} cells have no complete results in "
+            f"{bench.journal.folder}",
+            "train them with the same command and --shard I/N instead of --merge, or with neither; "
+            "or copy into that folder what other machines have in theirs. Results count if the "
+            "other flags and the versions of all packages are the same, and the kind of device, "
+            f"which is {bench.device.type} here unless --device names another",
+            missing,
+        )
 
 
-def _load(
-    name: str, config: VerifyConfig, subject: Subject, seed: int = 0, *, pretrained: bool = True
-) -> Backbone:
-    """Load a fresh backbone; a control and its counterpart start from the same head."""
-    return load_backbone(
-        name,
-        classes=len(subject.class_index),
-        size=config.size or subject.size,
-        weights=config.weights,
-        offline=config.offline,
-        seed=seed,
-        pretrained=pretrained,
-    )
+def _loader(config: VerifyConfig, subject: Subject) -> Loader:
+    """Return what loads fresh backbones for the pictures of `subject`."""
 
+    def load(name: str, *, seed: int = 0, pretrained: bool = True) -> Backbone:
+        return load_backbone(
+            name,
+            classes=len(subject.class_index),
+            size=config.size or subject.size,
+            weights=config.weights,
+            offline=config.offline,
+            seed=seed,
+            pretrained=pretrained,
+        )
 
-def _mean_peak(results: Iterable[Result]) -> float:
-    return fmean(max(result.curve) for result in results)
+    return load
 
 
 def _badness(cell: Cell) -> tuple[int, float]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.config import Eps, Preset, RunConfig, VerifyConfig, build
+from protect.config import Eps, Preset, RunConfig, Shard, VerifyConfig, build
 from protect.errors import ConfigError
 
 
@@ -95,3 +95,11 @@ def test_own_counts_go_over_the_preset():
 def test_weight_files_are_published_without_their_folder():
     config = RunConfig(source="x", weights={"vit_b_16": "/home/ann/w.pth"})
     assert "/home" not in config.model_dump_json(exclude={"source", "output"})
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10])
+def test_all_shards_together_have_every_cell_once(count):
+    items = list("abcdefg")
+    parts = [Shard.parse(f"{i}/{count}").of(items) for i in range(1, count + 1)]
+    assert sorted(item for part in parts for item in part) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

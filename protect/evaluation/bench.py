@@ -29,7 +29,7 @@ from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.manifest import Network
 from protect.models.backbones import Backbone
 from protect.models.features import FeaturesOnly
-from protect.system.device import tool_facts
+from protect.system.device import package_versions
 
 CPU = torch.device("cpu")
 
@@ -90,6 +90,10 @@ class Bench:
         self.journal.keep(identity, result)
         return result
 
+    def knows(self, training: Training) -> bool:
+        """Say whether `run` would find this training done."""
+        return self.journal.find(self._identity(training)) is not None
+
     def _identity(self, training: Training) -> dict[str, Any]:
         """Return what decides the result: contents, not where they lie or which side they are.
 
@@ -107,7 +111,7 @@ class Bench:
             "test": digests["test"],
             "classes": self.pictures.material.class_index,
             "device": self.device.type,
-            "packages": tool_facts(self.device)["packages"],
+            "packages": package_versions(),
         }
         if recipe.clean_share:
             identity |= {"clean": digests["originals"], "arm": training.arm}

@@ -79,6 +79,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         marks=words.MARKS,
+        headline=words.headline,
         outcome=words.outcome,
         tally=words.tally,
         retained=words.retained,

@@ -7,6 +7,7 @@ from protect.manifest import Cell, VerifyReport
 from protect.report.words import (
     budget_line,
     cell_name,
+    headline,
     outcome,
     percent,
     quality_line,
@@ -52,7 +53,7 @@ def junit_xml(report: VerifyReport) -> str:
 
 def _facts(report: VerifyReport) -> dict[str, str]:
     return {
-        "verdict": report.verdict,
+        "verdict": headline(report),
         "tier": report.tier,
         "max_retained": f"{report.max_retained:g}",
         "budget": budget_line(report.quality),

@@ -6,6 +6,7 @@ from protect.manifest import Cell, VerifyReport
 from protect.report.words import (
     MARKS,
     cell_name,
+    headline,
     outcome,
     percent,
     quality_line,
@@ -35,7 +36,7 @@ def markdown_summary(report: VerifyReport) -> str:
     """Write the verdict, the threshold, a table of cells and what was not run."""
     worst = report.cells[report.worst]
     blocks = [
-        f"## protect verify: {MARKS[report.verdict]} {report.verdict}",
+        f"## protect verify: {MARKS[report.verdict]} {escaped(headline(report))}",
         escaped(outcome(report)),
         f"**Worst cell:** {escaped(cell_name(worst))}: {escaped(worst.reason)}",
         "\n".join(

@@ -9,6 +9,7 @@ from rich.text import Text
 from protect.manifest import BackboneList, CheckReport, Manifest, Quality, VerifyReport
 from protect.report.words import (
     cell_name,
+    headline,
     outcome,
     percent,
     quality_line,
@@ -148,7 +149,9 @@ def verify_summary(report: VerifyReport) -> RenderableType:
         table,
         Text(""),
         Text.assemble(
-            "verdict: ", (report.verdict, _VERDICT_STYLE[report.verdict]), f" - {outcome(report)}"
+            "verdict: ",
+            (headline(report), _VERDICT_STYLE[report.verdict]),
+            f" - {outcome(report)}",
         ),
         printable(f"worst cell: {cell_name(worst)}: {worst.reason}"),
         printable(f"tier {report.tier}; cells: {tally(report)}"),

@@ -43,8 +43,23 @@ def tally(report: VerifyReport) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
 
 
+def headline(report: VerifyReport) -> str:
+    """Write the verdict; of a shard, never as if it were that of the whole."""
+    return f"{report.verdict} (shard {report.shard} only)" if report.shard else report.verdict
+
+
 def outcome(report: VerifyReport) -> str:
-    """Say in a sentence what the verdict rests on."""
+    """Say in a sentence what the verdict rests on; of a shard also how to get that of the whole."""
+    sentence = _ground(report)
+    if report.shard is None:
+        return sentence
+    return (
+        f"{sentence} Only the cells of shard {report.shard} were judged; "
+        "protect verify --merge judges all."
+    )
+
+
+def _ground(report: VerifyReport) -> str:
     counts = Counter(cell.verdict for cell in report.cells)
     n, limit = len(report.cells), f"{report.max_retained:g}"
     if report.verdict == "pass":

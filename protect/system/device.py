@@ -22,14 +22,15 @@ _PACKAGES = ("torch", "torchvision", "timm", "pillow", "numpy", _DISTRIBUTION)
 _MAX_THREADS = 8
 
 
-def choose_device(text: str) -> torch.device:
+def choose_device(text: str, *, must_exist: bool = True) -> torch.device:
     """Turn the value of `--device` into a device that this machine has.
 
     Args:
         text: "auto" (CUDA, else MPS, else the CPU), "cpu", "mps", "cuda" or "cuda:N".
+        must_exist: Whether something is computed on it; otherwise it is only talked about.
 
     Raises:
-        MachineError: If the machine has no such device.
+        MachineError: If it must exist and the machine has no such device.
     """
     import torch
 
@@ -38,6 +39,8 @@ def choose_device(text: str) -> torch.device:
     if text == "auto":
         text = "cuda" if n_gpus else "mps" if has_mps else "cpu"
     device = torch.device(text)
+    if not must_exist:
+        return device
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
         found = f"PyTorch finds {n_gpus or 'no'} CUDA device{'s' if n_gpus != 1 else ''} here"
         raise MachineError(f"--device {text}: {found}", "use --device cpu")
@@ -67,17 +70,24 @@ def tool_facts(device: torch.device) -> dict[str, Any]:
     Says nothing that identifies the machine: no host name, no user, no kernel build.
 
     Returns:
-        `version`, `python`, `platform`, `device` ("cpu" or the GPU's name) and `packages`
-        (distribution name -> version). A version is "unknown" where a package is not installed,
-        such as this one when it runs from a bare source tree.
+        `version`, `python`, `platform`, `device` ("cpu", the GPU's name, or "cuda" for a GPU that
+        is not in this machine) and `packages`.
     """
     return {
         "version": _version(_DISTRIBUTION),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": _device_name(device),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": package_versions(),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the version of each package that decides figures, by distribution name.
+
+    "unknown" where one is not installed, such as this one when it runs from a bare source tree.
+    """
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def make_deterministic() -> None:
@@ -125,6 +135,6 @@ def _version(distribution: str) -> str:
 def _device_name(device: torch.device) -> str:
     import torch
 
-    if device.type == "cuda":
+    if device.type == "cuda" and (device.index or 0) < torch.cuda.device_count():
         return torch.cuda.get_device_name(device)
     return "Apple GPU" if device.type == "mps" else device.type

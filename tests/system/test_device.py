@@ -110,8 +110,16 @@ def test_facts_fit_the_manifest_and_name_no_machine() -> None:
 def test_facts_tell_the_name_of_the_gpu(
     monkeypatch: pytest.MonkeyPatch, device: str, expected: str
 ) -> None:
+    pretend(monkeypatch, 2, mps=True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda which: f"Card {which}")
     assert tool_facts(torch.device(device))["device"] == expected
+
+
+def test_a_device_that_others_computed_on_need_not_be_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 0, mps=False)
+    device = choose_device("cuda:1", must_exist=False)
+    assert device == torch.device("cuda:1")
+    assert tool_facts(device)["device"] == "cuda"
 
 
 def test_a_missing_package_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
