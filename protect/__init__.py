@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from protect.check import check_folder
     from protect.config import CheckConfig, RunConfig, VerifyConfig
+    from protect.documents.check_report import CheckReport
+    from protect.documents.manifest import Manifest
+    from protect.documents.verify_report import VerifyReport
     from protect.errors import ProtectError
-    from protect.manifest import CheckReport, Manifest, VerifyReport
     from protect.run import protect_folder
     from protect.verify import verify_folder
 
@@ -41,9 +43,9 @@ _HOMES = {
     "RunConfig": "protect.config",
     "VerifyConfig": "protect.config",
     "ProtectError": "protect.errors",
-    "CheckReport": "protect.manifest",
-    "Manifest": "protect.manifest",
-    "VerifyReport": "protect.manifest",
+    "CheckReport": "protect.documents.check_report",
+    "Manifest": "protect.documents.manifest",
+    "VerifyReport": "protect.documents.verify_report",
     "protect_folder": "protect.run",
     "verify_folder": "protect.verify",
 }

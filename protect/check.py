@@ -12,9 +12,10 @@ from protect.data.decode import decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import IMAGE_SUFFIXES
+from protect.documents.check_report import CheckReport, Problem, ProblemKind
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
-from protect.manifest import MANIFEST_NAME, CheckReport, ImageRecord, Manifest, Problem, ProblemKind
 from protect.output.folder import StateFolder
 from protect.output.quality import measure
 from protect.system.device import thread_count

@@ -21,9 +21,10 @@ from protect.config import Binding, OnError, RunConfig
 from protect.data.discover import Listing, Sample, discover
 from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading, read_pictures, require_pictures
+from protect.documents.document import Tool
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing
 from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
-from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing, Tool
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.output.folder import (

@@ -12,9 +12,9 @@ from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
 from protect.data.discover import Sample, discover
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
-from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.output.quality import measure
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of

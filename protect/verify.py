@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from protect.config import VerifyConfig
+from protect.documents.document import Tool
+from protect.documents.verify_report import Cell, Quality, Split, VerifyReport
 from protect.errors import ConfigError, InputError, NothingToDo
 from protect.evaluation.bench import Bench
 from protect.evaluation.cell import CellPlan, Loader, plan_cells, run_cell
@@ -21,7 +23,6 @@ from protect.evaluation.plan import Spec, not_run, plan
 from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
 from protect.evaluation.verdict import overall
 from protect.events import Listener, ignore
-from protect.manifest import Cell, Quality, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
 from protect.report.html import html_page

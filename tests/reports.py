@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-from protect.manifest import (
+from protect.documents.document import Network, Tool, Weights
+from protect.documents.verify_report import (
     Cell,
     Curve,
-    Network,
     Quality,
     Split,
-    Tool,
     Training,
     Verdict,
     VerifyReport,
-    Weights,
 )
 
 HOSTILE = "a|b`c`<script>alert(1)</script>\"'&\n\r\t\x00\x1b[31m\u202egnp.exe\u2028\udc80</td>*_#@x"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from protect.bait.targets import POLICIES
 from protect.config import Targets
-from protect.manifest import FinalTarget, PatternDigest, TargetMapping
+from protect.documents.manifest import FinalTarget, PatternDigest, TargetMapping
 
 
 def target_mapping(

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from protect.data.decode import Picture, as_rgb, decode
 from protect.data.discover import Sample
+from protect.documents.manifest import Refused
 from protect.errors import ImageRefused, InputError, MachineError
 from protect.events import Listener, StageAdvanced
-from protect.manifest import Refused
 from protect.system.parallel import ordered_map
 
 SMALLEST_SIZE = 64

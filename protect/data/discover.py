@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from protect.data.labels import FILE_COLUMN, LABEL_COLUMN, has_column, read_labels
 from protect.data.walk import SHOWN, Walk, printable_name, some_names
+from protect.documents.manifest import Labels, Refused
 from protect.errors import InputError
-from protect.manifest import Labels, Refused
 
 _METADATA_TABLES = ("metadata.csv", "metadata.jsonl")
 _METADATA_PARQUET = "metadata.parquet"

@@ -13,9 +13,9 @@ from protect.data.cache import (
     probe_sizes,
 )
 from protect.data.discover import Listing, Sample
+from protect.documents.manifest import Refused
 from protect.errors import InputError
 from protect.events import Listener, StageStarted
-from protect.manifest import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from protect.documents.manifest import Refused
 from protect.errors import InputError
-from protect.manifest import Refused
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({

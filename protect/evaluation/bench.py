@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from protect.data.cache import PixelCache
+from protect.documents.document import Network
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.registry import make_attack
 from protect.evaluation.finetune import Examples, accuracy, fine_tune
@@ -26,7 +27,6 @@ from protect.evaluation.probe import (
 )
 from protect.evaluation.recipes import Recipe
 from protect.events import Listener, Notice, StageAdvanced, stage
-from protect.manifest import Network
 from protect.models.backbones import Backbone
 from protect.models.features import FeaturesOnly
 from protect.system.device import package_versions

@@ -6,13 +6,14 @@ from functools import cache, partial
 from statistics import fmean
 
 from protect.config import Mode, VerifyConfig
+from protect.documents.document import Network
+from protect.documents.verify_report import Cell, Curve
 from protect.evaluation.bench import Bench, Training
 from protect.evaluation.journal import Result
 from protect.evaluation.pictures import Arm, Material
 from protect.evaluation.plan import Spec
 from protect.evaluation.recipes import Recipe, recipe_for
 from protect.evaluation.verdict import judge
-from protect.manifest import Cell, Curve, Network
 from protect.models.backbones import Backbone
 
 Loader = Callable[..., Backbone]

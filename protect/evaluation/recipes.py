@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from protect.config import Mode
-from protect.manifest import Training
+from protect.documents.verify_report import Training
 
 Trained = Literal["all", "late stages", "head"]
 

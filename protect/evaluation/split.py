@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from protect.data.discover import Sample, discover
+from protect.documents.manifest import ImageRecord
 from protect.errors import InputError
-from protect.manifest import ImageRecord
 from protect.system.device import generator
 from protect.system.files import sha256_of
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from protect.manifest import Verdict
+from protect.documents.verify_report import Verdict
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from protect.documents.document import Network, Weights
 from protect.errors import ConfigError, WeightsError
-from protect.manifest import Network, Weights
 from protect.models.names import LOCAL_DIR, BackboneName, resolve
 from protect.models.weights import (
     PACKAGED,

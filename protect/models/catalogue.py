@@ -4,8 +4,8 @@ from typing import Any
 
 import timm
 
+from protect.documents.backbone_list import BackboneEntry, BackboneList
 from protect.errors import ConfigError
-from protect.manifest import BackboneEntry, BackboneList
 from protect.models.names import BackboneName, all_names, resolve
 from protect.models.weights import WeightFile, torchvision_weights, weight_places, weights_here
 

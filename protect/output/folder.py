@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from protect.config import Existing
+from protect.documents.document import TOOL_NAME
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord
 from protect.errors import OutputError
-from protect.manifest import MANIFEST_NAME, TOOL_NAME, ImageRecord
 from protect.system.files import (
     is_within,
     remove_stale_temporaries,

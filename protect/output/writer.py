@@ -15,7 +15,7 @@ from torch import Tensor
 from protect.budget import publish, resize_noise, to_grey
 from protect.data.decode import decode
 from protect.data.discover import Sample
-from protect.manifest import ImageRecord
+from protect.documents.manifest import ImageRecord
 from protect.output.encode import encode_png
 from protect.output.quality import measure
 from protect.system.files import sha256_of, sha256_of_bytes, write_atomically

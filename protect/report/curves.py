@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from protect.manifest import Cell
+from protect.documents.verify_report import Cell
 from protect.report.words import percent
 
 WIDTH, HEIGHT = 320, 176

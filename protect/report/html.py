@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from protect.manifest import Cell, Network, Training, VerifyReport
+from protect.documents.document import Network
+from protect.documents.verify_report import Cell, Training, VerifyReport
 from protect.report import curves, words
 from protect.report.examples import Example
 

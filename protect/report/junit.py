@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 from collections import Counter
 
-from protect.manifest import Cell, VerifyReport
+from protect.documents.verify_report import Cell, VerifyReport
 from protect.report.words import (
     budget_line,
     cell_name,

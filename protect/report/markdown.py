@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from protect.manifest import Cell, VerifyReport
+from protect.documents.verify_report import Cell, VerifyReport
 from protect.report.words import (
     MARKS,
     cell_name,

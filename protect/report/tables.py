@@ -6,7 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from protect.manifest import BackboneList, CheckReport, Manifest, Quality, VerifyReport
+from protect.documents.backbone_list import BackboneList
+from protect.documents.check_report import CheckReport
+from protect.documents.manifest import Manifest
+from protect.documents.verify_report import Quality, VerifyReport
 from protect.report.words import (
     cell_name,
     headline,

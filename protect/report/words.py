@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from protect.manifest import Cell, Quality, Verdict, VerifyReport
+from protect.documents.verify_report import Cell, Quality, Verdict, VerifyReport
 
 MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 """A sign beside each verdict: colour is never the only carrier."""

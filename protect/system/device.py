@@ -65,7 +65,7 @@ def thread_count(workers: int | None) -> int:
 
 
 def tool_facts(device: torch.device) -> dict[str, Any]:
-    """What computes, and on what, as the fields of `manifest.Tool`.
+    """What computes, and on what, as the fields of `documents.document.Tool`.
 
     Says nothing that identifies the machine: no host name, no user, no kernel build.
 

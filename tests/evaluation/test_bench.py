@@ -9,12 +9,12 @@ from helpers import write_colours
 from torch import Tensor, nn
 
 from protect.data.discover import discover
+from protect.documents.document import Network, Weights
 from protect.evaluation.bench import Bench, Training
 from protect.evaluation.journal import Journal
 from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.recipes import Recipe
 from protect.events import ignore
-from protect.manifest import Network, Weights
 from protect.models.backbones import Backbone
 
 RECIPE = Recipe(epochs=1, batch_size=4, lr=0.01, source="test")

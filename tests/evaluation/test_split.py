@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protect.documents.manifest import ImageRecord
 from protect.evaluation.split import chance_of, hold_out
-from protect.manifest import ImageRecord
 
 
 def image(number: int, label: str, content: int) -> ImageRecord:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from protect.manifest import Network, Weights
+from protect.documents.document import Network, Weights
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.features import WithFeatures
 

@@ -3,7 +3,7 @@
 import pytest
 from reports import make_cell
 
-from protect.manifest import Curve
+from protect.documents.verify_report import Curve
 from protect.report.curves import BOTTOM, LEFT, LINE_HEIGHT, RIGHT, TOP, draw_curves
 
 

@@ -8,8 +8,8 @@ from importlib import metadata
 import pytest
 import torch
 
+from protect.documents.document import Tool
 from protect.errors import ExitCode, MachineError
-from protect.manifest import Tool
 from protect.system.device import (
     choose_device,
     generator,

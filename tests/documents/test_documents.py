@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from protect.documents.backbone_list import BackboneList
+from protect.documents.check_report import CheckReport, Problem
+from protect.documents.manifest import Manifest
+from protect.documents.verify_report import VerifyReport
 from protect.errors import InputError
-from protect.manifest import BackboneList, CheckReport, Manifest, Problem, VerifyReport
 
-SCHEMAS = Path(__file__).parents[1] / "protect" / "schemas"
+SCHEMAS = Path(__file__).parents[2] / "protect" / "schemas"
 DOCUMENTS = {
     "manifest": Manifest,
     "verify-report": VerifyReport,

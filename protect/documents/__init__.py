@@ -1,0 +1,1 @@
+"""The documents that the commands write: their schemas, reading and writing; no torch."""

@@ -1,0 +1,205 @@
+"""The manifest of a run, which lies beside the published pictures."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from protect.config import DEFAULT_MAX_PIXELS, Eps
+from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
+from protect.errors import InputError
+from protect.system.files import write_atomically
+
+MANIFEST_NAME = "manifest.json"
+
+Status = Literal["protected", "unchanged"]
+
+
+class Refused(Document):
+    """A picture that was left out.
+
+    Attributes:
+        source: Its path below the source folder.
+        reason: Why, in words for its owner.
+    """
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+class FinalTarget(Document):
+    """The incorrect class that a class was bound to most often in the last stage."""
+
+    target: str
+    share: float
+
+
+class TargetMapping(Document):
+    """Which incorrect classes each class was bound to (method section 2).
+
+    Attributes:
+        policy: Name of the target policy.
+        stages: Names of the stages, in order.
+        counts: stage -> true class -> incorrect class -> how many samples (pictures with its noise
+            that were bound to it, and clean ones taken for it); zeros are left out.
+        final: true class -> its most frequent target in the last stage.
+        anchor: The class with faint noise, to which pictures without noise fall; None for none.
+    """
+
+    policy: str
+    stages: tuple[str, ...]
+    counts: dict[str, dict[str, dict[str, int]]]
+    final: dict[str, FinalTarget]
+    anchor: str | None = None
+
+
+class PatternDigest(Document):
+    """Fingerprint of the private noise pattern of one class; reveals nothing of it.
+
+    Attributes:
+        sha256: Digest of the pattern's float32 values in levels.
+        height: Rows of the pattern before it is resized to a picture.
+        width: Its columns.
+        linf_levels: Largest absolute value, in 8-bit levels.
+    """
+
+    sha256: str
+    height: int
+    width: int
+    linf_levels: float
+
+
+class ImageRecord(Document):
+    """One published picture.
+
+    Attributes:
+        source: Path of the original below the source folder.
+        output: Path of the published PNG below the output folder.
+        label: Class name.
+        source_sha256: Digest of the original file.
+        output_sha256: Digest of the published file.
+        width: Columns, upright.
+        height: Rows, upright.
+        linf_levels: Largest change of any channel of any pixel, measured on the file re-read.
+        psnr: Peak signal-to-noise ratio in dB; None where not one pixel changed.
+        ssim: Structural similarity in [-1, 1]; None where a side is below its 11-pixel window.
+        status: "protected", or "unchanged" where the noise left no trace (such as 1x1 pixel).
+        notes: What the owner should know about this picture.
+    """
+
+    source: str
+    output: str
+    label: str
+    source_sha256: str
+    output_sha256: str
+    width: int
+    height: int
+    linf_levels: int
+    psnr: float | None
+    ssim: float | None
+    status: Status
+    notes: tuple[str, ...] = ()
+
+
+class Labels(Document):
+    """Where the labels came from.
+
+    Attributes:
+        kind: "folders" (first-level folders), "csv" (`--labels`) or "metadata" (Hugging Face).
+        file: Name of the label file that lies in the output folder; None for folders.
+        column: Its label column; None for folders.
+    """
+
+    kind: Literal["folders", "csv", "metadata"]
+    file: str | None = None
+    column: str | None = None
+
+
+class Timing(Document):
+    """Wall-clock seconds of the stages of a run."""
+
+    read: float
+    optimise: float
+    write: float
+
+
+class Manifest(Document):
+    """Facts of a run: enough to check every published file and to run again.
+
+    Attributes:
+        schema_version: Version of this layout.
+        tool: What computed it.
+        config: Settings of the run, without this machine's paths.
+        eps: The budget as typed, as a number and in whole levels.
+        classes: Class name -> index, in the order of the sorted names.
+        labels: Where the labels came from.
+        surrogate: Network that the noise was optimised against.
+        target_mapping: Which incorrect classes each class was bound to.
+        patterns: Class name -> fingerprint of its noise.
+        bound: Share of pictures that the outer steps found taken for their target, by round.
+        images: One record per published picture, sorted by source.
+        refused: Pictures left out, with the reason.
+        ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
+        notes: Further warnings of the run.
+        timing: Seconds by stage.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Tool
+    config: dict[str, Any]
+    eps: Eps
+    classes: dict[str, int]
+    labels: Labels
+    surrogate: Network
+    target_mapping: TargetMapping
+    patterns: dict[str, PatternDigest]
+    bound: tuple[float, ...]
+    images: tuple[ImageRecord, ...]
+    refused: tuple[Refused, ...] = ()
+    ignored: dict[str, int] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    timing: Timing
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture that the run would read."""
+        recorded = self.config.get("max_pixels")
+        return recorded if isinstance(recorded, int) else DEFAULT_MAX_PIXELS
+
+    def write(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a protected folder.
+
+        Raises:
+            InputError: If there is none, or it is not one of a version this tool reads.
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            data = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} does not exist",
+                "name the folder that `protect run` wrote, or run it first",
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has schema version {version}; this version of protect reads "
+                f"{SCHEMA_VERSION}",
+                "install a newer bait-protect",
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
+            raise InputError(f"{path} is not a manifest of this tool", "", lines) from None

@@ -1,0 +1,182 @@
+"""The report of a verification: what was trained, on what, and what came of it."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Literal, Self
+
+from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
+from protect.documents.manifest import ImageRecord
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+class Curve(Document):
+    """Accuracy on the clean test pictures, as fractions, after each epoch."""
+
+    protected: tuple[float, ...]
+    control: tuple[float, ...]
+
+
+class Training(Document):
+    """How a network was trained.
+
+    Attributes:
+        epochs: Passes over the training pictures.
+        batch_size: Pictures a step.
+        lr: Learning rate of SGD at the start.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        trained: Which parameters were: "all", "head" or "late stages".
+        source: Where the recipe comes from.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    trained: str
+    source: str
+
+
+class Quality(Document):
+    """How far the pictures that trained are from their originals, measured on the files.
+
+    Attributes:
+        n: Pictures compared.
+        linf_levels: Largest change of any channel of any pixel, in 8-bit levels.
+        promised_levels: The budget in the manifest; None where the folder has none.
+        psnr_mean: Mean peak signal-to-noise ratio in dB; None where no picture changed.
+        psnr_worst: The lowest.
+        ssim_mean: Mean structural similarity; None where all pictures are below its window.
+        ssim_worst: The lowest.
+    """
+
+    n: int
+    linf_levels: int
+    promised_levels: int | None
+    psnr_mean: float | None
+    psnr_worst: float | None
+    ssim_mean: float | None
+    ssim_worst: float | None
+
+    @classmethod
+    def of(cls, images: Sequence[ImageRecord], promised_levels: int | None) -> Self:
+        """Sum up the records of one picture or more."""
+        psnr = [image.psnr for image in images if image.psnr is not None]
+        ssim = [image.ssim for image in images if image.ssim is not None]
+        return cls(
+            n=len(images),
+            linf_levels=max(image.linf_levels for image in images),
+            promised_levels=promised_levels,
+            psnr_mean=fmean(psnr) if psnr else None,
+            psnr_worst=min(psnr, default=None),
+            ssim_mean=fmean(ssim) if ssim else None,
+            ssim_worst=min(ssim, default=None),
+        )
+
+
+class Cell(Document):
+    """One backbone trained in one way under one attack, beside its control.
+
+    Accuracies are means over the seeds.
+
+    Attributes:
+        backbone: Qualified name.
+        mode: Training mode, such as "full" (every parameter is fine-tuned).
+        attack: What was done about the noise; "none" for nothing.
+        final: Clean-test accuracy after the last epoch, trained on the protected pictures.
+        peak: The highest of its epochs.
+        control_final: The same after the last epoch, trained on the originals.
+        control_peak: The highest of its epochs.
+        chance: Accuracy of always answering the most frequent test class.
+        floor: Accuracy without the protected pictures: chance, or what the clean pictures that a
+            stranger also has give alone.
+        retained: `(peak - floor) / (control_peak - floor)`, at least 0; None where the
+            control did not learn.
+        retained_low: Lower end of its 95 % interval: Wilson on the test count, and where there are
+            several seeds the wider of that and Student's interval over them.
+        retained_high: Upper end of it.
+        n_train: Training pictures.
+        n_test: Test pictures.
+        seeds: Seeds that were run.
+        seconds: Wall clock of both trainings.
+        network: The backbone as it was used.
+        training: The recipe, the same for the control.
+        curves: Accuracy by epoch, one pair a seed.
+        verdict: Of this cell.
+        reason: The verdict in words.
+    """
+
+    backbone: str
+    mode: str
+    attack: str
+    final: float
+    peak: float
+    control_final: float
+    control_peak: float
+    chance: float
+    floor: float
+    retained: float | None
+    retained_low: float | None
+    retained_high: float | None
+    n_train: int
+    n_test: int
+    seeds: tuple[int, ...]
+    seconds: float
+    network: Network
+    training: Training
+    curves: tuple[Curve, ...]
+    verdict: Verdict
+    reason: str
+
+
+class Split(Document):
+    """Which pictures trained and which tested.
+
+    Attributes:
+        kind: "test folder", or "held out" where the originals were split by source picture.
+        seed: Of the split.
+        n_train: Training pictures.
+        n_test: Test pictures.
+        test: Held-out pictures by source path; empty for a test folder.
+    """
+
+    kind: Literal["test folder", "held out"]
+    seed: int
+    n_train: int
+    n_test: int
+    test: tuple[str, ...]
+
+
+class VerifyReport(Document):
+    """Result of a verification.
+
+    Attributes:
+        schema_version: Version of this layout.
+        verdict: "pass" only if every cell passed.
+        tier: Which cells were asked for: "quick", "ci", "release" or "own" (named one by one).
+        max_retained: The threshold.
+        worst: Index of the worst cell.
+        cells: One per backbone, mode and attack.
+        not_run: Attacks and modes that this verification did not try.
+        quality: How visible the noise is.
+        split: Which pictures trained and which tested.
+        notes: Warnings.
+        environment: What computed it.
+        shard: Which part of the cells this report is of, such as "2/4"; its verdict is of these
+            only. None for a report of all.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    verdict: Verdict
+    tier: str
+    max_retained: float
+    worst: int
+    cells: tuple[Cell, ...]
+    not_run: tuple[str, ...]
+    quality: Quality
+    split: Split
+    notes: tuple[str, ...] = ()
+    environment: Tool
+    shard: str | None = None
