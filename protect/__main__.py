@@ -1,6 +1,6 @@
 """`python -m protect` and the `protect` command."""
 
-from protect.cli import app
+from protect.cli.app import app
 
 
 def main() -> None:

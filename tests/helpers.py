@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from protect.cli import app
+from protect.cli.app import app
 from protect.data.cache import PixelCache
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")

@@ -117,7 +117,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "module", ["protect", "protect.cli", "protect.console", "protect.documents.manifest"]
+    "module", ["protect", "protect.cli.app", "protect.console", "protect.documents.manifest"]
 )
 def test_help_and_errors_need_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"

@@ -1,0 +1,51 @@
+"""Whatever goes wrong becomes words and an exit status, here and nowhere else."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from protect.console import Screen
+from protect.errors import ExitCode, MachineError, ProtectError
+
+TRACEBACK_VARIABLE = "PROTECT_TRACEBACK"
+
+
+@contextmanager
+def answered(screen: Screen, interrupted: str = "") -> Iterator[None]:
+    """Turn whatever goes wrong into words and the documented exit status."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except ProtectError as error:
+        screen.error(error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        screen.error(ProtectError("interrupted; what was finished is kept", interrupted))
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exc()
+        problem = _out_of_something(error) or _defect(error)
+        screen.error(problem)
+        raise typer.Exit(problem.exit_code) from None
+
+
+def _out_of_something(error: Exception) -> ProtectError | None:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return MachineError("out of memory", "try a smaller --batch-size or a smaller --size")
+    if isinstance(error, OSError):
+        return MachineError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    return None
+
+
+def _defect(error: Exception) -> ProtectError:
+    problem = ProtectError(
+        f"a defect of protect: {type(error).__name__}: {error}",
+        f"please report it with the output of the same command under {TRACEBACK_VARIABLE}=1",
+    )
+    problem.exit_code = ExitCode.INTERNAL
+    return problem

@@ -1,0 +1,28 @@
+"""`protect backbones`: which networks can be named."""
+
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.options import AsJson
+from protect.console import Screen
+from protect.report.tables import backbones_summary
+
+
+def backbones(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a name; without it, what can be used here offline.")
+    ] = "",
+    json: AsJson = False,
+) -> None:
+    """List networks for --backbone and --surrogate, and where their weights are looked for."""
+    screen = Screen()
+    with answered(screen):
+        from protect.models.catalogue import list_backbones
+
+        found = list_backbones(pattern)
+        if json:
+            screen.document(found)
+        else:
+            screen.result(backbones_summary(found))

@@ -1,0 +1,39 @@
+"""`protect check`: flags to a config, config to the check, report to words and a status."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.options import AsJson, Quiet, Workers
+from protect.config import CheckConfig, build
+from protect.console import Screen
+from protect.errors import ExitCode
+from protect.report.tables import check_summary
+
+
+def check(
+    protected: Annotated[Path, typer.Argument(help="Folder that `protect run` wrote.")],
+    source: Annotated[
+        Path | None, typer.Option(help="The originals; the recorded source if not given.")
+    ] = None,
+    workers: Workers = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a protected folder with its manifest and its originals; takes seconds.
+
+    Hashes, sizes, labels and counts; the budget is measured again on the pixels on disk.
+    """
+    screen = Screen(quiet)
+    with answered(screen):
+        config = build(CheckConfig, protected=protected, source=source, workers=workers)
+        from protect.check import check_folder
+
+        report = check_folder(config, screen.listen)
+        if json:
+            screen.document(report)
+        else:
+            screen.result(check_summary(report))
+        raise typer.Exit(ExitCode.OK if report.ok else ExitCode.NEGATIVE)

@@ -1,0 +1,64 @@
+"""Options that several commands have, each defined once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.errors import ConfigError
+
+MACHINE = "Machine"
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.", rich_help_panel=MACHINE
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-j",
+        help="Threads that decode and encode; one per core, at most 8, if not given.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never download weights.", rich_help_panel=MACHINE),
+]
+WeightFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        metavar="NAME=FILE",
+        help="Weight file of a backbone; may be repeated.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Every random draw derives from it.")]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels at which the network sees the pictures."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, warnings and errors only.")]
+
+
+def weight_files(pairs: list[str] | None) -> dict[str, Path]:
+    """Read NAME=FILE pairs.
+
+    Raises:
+        ConfigError: If one is not of this form.
+    """
+    files: dict[str, Path] = {}
+    for pair in pairs or ():
+        name, equals, file = pair.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(
+                f"--weights {pair!r} names no backbone", "type --weights vit_b_16=FILE"
+            )
+        files[name] = Path(file)
+    return files

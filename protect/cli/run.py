@@ -1,0 +1,137 @@
+"""`protect run`: flags to a config, config to the recipe, manifest to words."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.options import (
+    AsJson,
+    Device,
+    Offline,
+    Quiet,
+    Seed,
+    Size,
+    WeightFiles,
+    Workers,
+    weight_files,
+)
+from protect.config import (
+    DEFAULT_BACKBONE,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_OUTPUT,
+    Binding,
+    Existing,
+    OnError,
+    Preset,
+    RunConfig,
+    Targets,
+    build,
+)
+from protect.console import Screen
+from protect.errors import ConfigError, ExitCode
+from protect.report.tables import run_summary
+
+
+def run(
+    source: Annotated[Path, typer.Argument(help="Folder of pictures, one sub-folder per class.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write.")
+    ] = DEFAULT_OUTPUT,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns file_name,label; overrules the folders."),
+    ] = None,
+    eps: Annotated[
+        str, typer.Option(help="Largest change of any channel of any pixel, as 8/255 or 0.03.")
+    ] = "8/255",
+    preset: Annotated[Preset, typer.Option(help="Effort.")] = Preset.STANDARD,
+    surrogate: Annotated[
+        str, typer.Option(help="Backbone that the noise is optimised against.")
+    ] = DEFAULT_BACKBONE,
+    targets: Annotated[
+        Targets, typer.Option(help="Which incorrect class each sample is bound to.")
+    ] = Targets.RANDOM,
+    binding: Annotated[
+        Binding,
+        typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
+    ] = Binding.FEATURES,
+    size: Size = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", "-b", help="Pictures a step; the preset's if not given."),
+    ] = None,
+    seed: Seed = 0,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            help="What to do about pictures that cannot be protected: stop before any compute, "
+            "or leave them out and exit with 1."
+        ),
+    ] = OnError.STOP,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+    ] = False,
+    max_pixels: Annotated[
+        int,
+        typer.Option(help="Refuse pictures of more pixels as decompression bombs."),
+    ] = DEFAULT_MAX_PIXELS,
+    device: Device = "auto",
+    workers: Workers = None,
+    weights: WeightFiles = None,
+    offline: Offline = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a protected copy of an image folder.
+
+    The copy has the same tree, names and sizes; every picture is a PNG within the budget. Beside
+    the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
+    """
+    screen = Screen(quiet)
+    with answered(screen, interrupted=f"go on with: protect run {source} -o {output} --resume"):
+        if resume and overwrite:
+            raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
+        config = build(
+            RunConfig,
+            source=source,
+            output=output,
+            labels=labels,
+            eps=eps,
+            preset=preset,
+            surrogate=surrogate,
+            targets=targets,
+            binding=binding,
+            size=size,
+            rounds=rounds,
+            batch_size=batch_size,
+            seed=seed,
+            on_error=on_error,
+            existing=Existing.RESUME
+            if resume
+            else Existing.OVERWRITE
+            if overwrite
+            else Existing.REFUSE,
+            max_pixels=max_pixels,
+            device=device,
+            workers=workers,
+            weights=weight_files(weights),
+            offline=offline,
+        )
+        from protect.run import protect_folder
+
+        manifest = protect_folder(config, screen.listen)
+        if json:
+            screen.document(manifest)
+        else:
+            screen.result(run_summary(manifest))
+        screen.hint(f"protect verify {output}")
+        left_out = manifest.refused or any(i.status == "unchanged" for i in manifest.images)
+        raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)

@@ -1,0 +1,175 @@
+"""`protect verify`: flags to a config, config to the recipe, report to words and a status."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.options import (
+    AsJson,
+    Device,
+    Offline,
+    Quiet,
+    Seed,
+    Size,
+    WeightFiles,
+    Workers,
+    weight_files,
+)
+from protect.config import DEFAULT_BACKBONE, Mode, Tier, VerifyConfig, build
+from protect.console import Screen
+from protect.errors import ExitCode
+from protect.events import Notice
+from protect.report.markdown import markdown_summary
+from protect.report.tables import verify_summary
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub shows beside a job."""
+
+SEVERAL = "Several machines"
+
+
+def verify(
+    protected: Annotated[Path, typer.Argument(help="Folder that `protect run` wrote.")],
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Network to fine-tune, as torchvision:NAME, timm:NAME or NAME; may be repeated. "
+            f"{DEFAULT_BACKBONE} if not given."
+        ),
+    ] = None,
+    tier: Annotated[
+        Tier, typer.Option(help="How much is tried: quick, ci or release; see README.")
+    ] = Tier.QUICK,
+    mode: Annotated[
+        list[Mode] | None,
+        typer.Option(help="Training mode to run instead of the tier's; may be repeated."),
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attack on the noise to run instead of the tier's, such as jpeg10; may be "
+            "repeated."
+        ),
+    ] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            help="The originals; the recorded source if not given. With it any folder can be "
+            "verified, also one without a manifest."
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clean pictures to test on, in class folders; a part of the originals is held "
+            "out if not given."
+        ),
+    ] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the originals to hold out.")
+    ] = 0.25,
+    max_retained: Annotated[
+        float,
+        typer.Option(help="Largest share of the control's learning that counts as protected."),
+    ] = 0.3,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of SGD at the start.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")
+    ] = None,
+    clean_fraction: Annotated[
+        float,
+        typer.Option(help="Share of the originals a stranger has in modes refit and clean-mix."),
+    ] = 0.05,
+    size: Size = None,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="Train every cell this many times.")] = 1,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Find finished trainings again.")
+    ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Run only the cells I, I+N, I+2N, ... and judge those only; then --merge.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Train nothing; judge all from what the shards have kept. Give the other flags "
+            "as the shards had them; the --device that they computed on need not be here.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    weights: WeightFiles = None,
+    offline: Offline = False,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train backbones on the protected pictures, attack the noise, and judge what they learned.
+
+    A control goes through the same on the originals; both are tested on clean pictures. Exits with
+    0 only if every cell retained at most --max-retained of its control's learning. Finished
+    trainings are kept in PROTECTED.state/verify, so that an interrupted verification goes on.
+
+    Shards on machines without a common disk: copy the files of that folder together before --merge.
+    Each is named by what was trained, so that none replaces another. The exit status of a shard is
+    that of its own cells, and 0 if it has none.
+    """
+    screen = Screen(quiet)
+    with answered(screen):
+        config = build(
+            VerifyConfig,
+            protected=protected,
+            backbones=tuple(backbone) if backbone else (DEFAULT_BACKBONE,),
+            tier=tier,
+            modes=tuple(mode or ()),
+            attacks=tuple(attack or ()),
+            clean=clean,
+            test=test,
+            test_fraction=test_fraction,
+            clean_fraction=clean_fraction,
+            max_retained=max_retained,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            size=size,
+            seed=seed,
+            seeds=seeds,
+            cache=cache,
+            shard=shard,
+            merge=merge,
+            device=device,
+            workers=workers,
+            weights=weight_files(weights),
+            offline=offline,
+            report=report,
+            junit=junit,
+        )
+        from protect.verify import verify_folder
+
+        result = verify_folder(config, screen.listen)
+        if summary := os.environ.get(SUMMARY_VARIABLE):
+            try:
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(markdown_summary(result))
+            except OSError as error:
+                text = f"{SUMMARY_VARIABLE} names {summary}, which cannot be written: {error}"
+                screen.listen(Notice(text, "warning"))
+        if json:
+            screen.document(result)
+        else:
+            screen.result(verify_summary(result))
+        if shard:
+            screen.hint(f"when all shards are done: protect verify {protected} --merge, same flags")
+        raise typer.Exit(ExitCode.OK if result.verdict == "pass" else ExitCode.NEGATIVE)
