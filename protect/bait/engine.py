@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
-from protect.bait.looks import Batch, Clean, Pictures, Round
+from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, hardest, stage_at
 from protect.budget import publish
@@ -67,7 +67,7 @@ class Engine:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.surrogate = surrogate.train()
+        self.surrogate = surrogate
         self.patterns = patterns
         self.pictures = pictures
         self.effort = effort
@@ -112,8 +112,8 @@ class Engine:
         for step in range(self.effort.outer_steps):
             batch = self._draw(draws)
             if strangers and step % 2 == 0:
-                weights, clean = strangers[step // 2 % len(strangers)]
-                loss, hit = self.mislead(weights, batch, clean, stage, draws)
+                stranger = strangers[step // 2 % len(strangers)]
+                loss, hit = self.mislead(stranger, batch, stage, draws)
             else:
                 loss, hit = self.bind(ahead, batch, stage, draws)
             outer_losses.append(loss)
@@ -169,12 +169,7 @@ class Engine:
         return loss.detach(), hit
 
     def mislead(
-        self,
-        weights: Mapping[str, Tensor],
-        batch: Batch,
-        clean: Clean,
-        stage: int,
-        draws: torch.Generator,
+        self, stranger: Stranger, batch: Batch, stage: int, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Move the noise so that heads fitted to published pictures take clean ones for others.
 
@@ -183,14 +178,14 @@ class Engine:
             detached.
         """
         published = self._with_noise_of(batch.y, batch)
-        features, _ = self._see(weights, published, draws)
+        features, _ = self._see(stranger.weights, published, draws, training=stranger.training)
         classes = self.patterns.weight.shape[0]
-        logits = refitted_logits(features, batch.y, clean.features, classes)
-        loss = miss_loss(logits, clean.y)
+        logits = refitted_logits(features, batch.y, stranger.clean, classes)
+        loss = miss_loss(logits, stranger.y)
         self._step_outwards(loss)
         answers = logits.detach().mean(dim=0)
-        self._count(stage, clean.y, hardest(answers, clean.y, draws))
-        return loss.detach(), (answers.argmax(dim=1) != clean.y).float().mean()
+        self._count(stage, stranger.y, hardest(answers, stranger.y, draws))
+        return loss.detach(), (answers.argmax(dim=1) != stranger.y).float().mean()
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
         """Take the surrogate's real step on (x + noise of the true class, true class)."""
@@ -261,10 +256,16 @@ class Engine:
         return publish(batch.x, self.patterns(classes, batch.grey, height, width))
 
     def _see(
-        self, weights: Mapping[str, Tensor] | None, pixels: Tensor, draws: torch.Generator
+        self,
+        weights: Mapping[str, Tensor] | None,
+        pixels: Tensor,
+        draws: torch.Generator,
+        *,
+        training: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Show pixels in [0, 255] to the surrogate as a stranger's training would."""
+        """Show pixels in [0, 255] to the surrogate as a stranger's training would, or his test."""
         view = random_crop_flip(pixels, draws) / 255
+        self.surrogate.train(training)
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
         ):
@@ -274,26 +275,34 @@ class Engine:
                 features, logits = functional_call(self.surrogate, dict(weights), (view,))
         return features.float(), logits.float()
 
-    def _strangers(
-        self, ahead: Mapping[str, Tensor], draws: torch.Generator
-    ) -> list[tuple[Mapping[str, Tensor], Clean]]:
-        """Return what a stranger may have when he fits a head: the pretrained network, or later.
+    def _strangers(self, ahead: Mapping[str, Tensor], draws: torch.Generator) -> list[Stranger]:
+        """Return who fits heads to published pictures: who never trains the network, or who does.
 
-        One step in three is given to the start. With none the peak is early and high, with every
-        other one the later epochs leak more. Empty where binding is by the surrogate's own head.
+        One step in three is given to the first, a linear probe. Empty where binding is by the
+        surrogate's own head.
         """
         if self.binding is Binding.HEAD:
             return []
-        start = {name: value.clone() for name, value in self.start.items()}
-        early, late = ((w, self._look_at_clean(w, draws)) for w in (start, ahead))
-        return [early, late, late]
+        probe = self._stranger(self.start, draws, training=False)
+        trained = self._stranger(ahead, draws, training=True)
+        return [probe, trained, trained]
 
     @torch.no_grad()
-    def _look_at_clean(self, weights: Mapping[str, Tensor], draws: torch.Generator) -> Clean:
-        """Look at twice a batch of clean pictures, for all outer steps of a round."""
+    def _stranger(
+        self, weights: Mapping[str, Tensor], draws: torch.Generator, *, training: bool
+    ) -> Stranger:
+        """Let a stranger look at twice a batch of clean pictures, for all outer steps of a round.
+
+        He looks as at test time: batch normalisation goes by what it saw in training.
+        """
         seen = [self._draw(draws) for _ in range(2)]
-        features = [self._see(weights, batch.x, draws)[0] for batch in seen]
-        return Clean(torch.cat(features), torch.cat([batch.y for batch in seen]))
+        clean = [self._see(weights, batch.x, draws, training=False)[0] for batch in seen]
+        return Stranger(
+            weights=weights,
+            training=training,
+            clean=torch.cat(clean),
+            y=torch.cat([batch.y for batch in seen]),
+        )
 
     def _set_outer_rate(self) -> None:
         fade = 0.5 * (1 + math.cos(math.pi * self.round / self.effort.rounds))

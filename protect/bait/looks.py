@@ -1,5 +1,6 @@
 """What the bi-level loop is given, what it looks at, and what a round of it reports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,15 +42,20 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Clean:
-    """What the looked-ahead surrogate sees in clean pictures.
+class Stranger:
+    """Somebody who fits a head to published pictures, and what he sees in clean ones.
 
     Attributes:
-        features: (Q, D), float32.
-        y: (Q,), int64, the true classes.
+        weights: His network's parameters and buffers.
+        training: Whether he trains it, so that batch normalisation goes by each batch of published
+            pictures; otherwise it is frozen, as under a linear probe.
+        clean: (Q, D), float32, features of clean pictures, seen as at test time.
+        y: (Q,), int64, their true classes.
     """
 
-    features: Tensor
+    weights: Mapping[str, Tensor]
+    training: bool
+    clean: Tensor
     y: Tensor
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from protect.bait import engine as engine_module
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
 from protect.bait.engine import Engine
-from protect.bait.looks import Batch, Clean
+from protect.bait.looks import Batch, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.state import pack, unpack
 from protect.config import Binding, Effort, Targets
@@ -238,23 +238,24 @@ class TestTheOuterStepDescendsToTheKnownOptimum:
 
 @pytest.mark.usefixtures("plain_view")
 class TestMisleading:
-    def clean(self, engine: Engine, batch: Batch) -> Clean:
-        return Clean(engine.surrogate(batch.x / 255)[0].detach(), batch.y)
+    def stranger(self, engine: Engine, batch: Batch) -> Stranger:
+        seen = engine.surrogate(batch.x / 255)[0].detach()
+        return Stranger(weights={}, training=True, clean=seen, y=batch.y)
 
     def test_the_head_is_fitted_to_the_noise_of_the_true_classes(self):
         engine, batch, draws = make_engine(), a_batch(), torch.Generator()
-        clean = self.clean(engine, batch)
+        stranger = self.stranger(engine, batch)
         table = engine.patterns.table().detach()
 
         def loss_by_hand(noise: Tensor) -> Tensor:
             published = (batch.x + noise).clamp(0, 255).round() / 255
             features, _ = engine.surrogate(published)
-            logits = refitted_logits(features, batch.y, clean.features, CLASSES)
-            return miss_loss(logits, clean.y)
+            logits = refitted_logits(features, batch.y, stranger.clean, CLASSES)
+            return miss_loss(logits, stranger.y)
 
         expected = loss_by_hand(table[batch.y])
         wrong = loss_by_hand(table[(batch.y + 1) % 3])
-        loss, _ = engine.mislead({}, batch, clean, 0, draws)
+        loss, _ = engine.mislead(stranger, batch, 0, draws)
         assert torch.allclose(loss, expected, atol=1e-6)
         assert not torch.allclose(loss, wrong, atol=1e-6)
 
@@ -276,8 +277,8 @@ class TestMisleading:
         while not engine.finished:
             draws = torch.Generator().manual_seed(engine.round)
             batch = engine._draw(draws)
-            clean = engine._look_at_clean({}, draws)
-            loss, miss = engine.mislead({}, batch, clean, 0, draws)
+            stranger = engine._stranger({}, draws, training=True)
+            loss, miss = engine.mislead(stranger, batch, 0, draws)
             losses.append(loss.item())
             missed.append(miss.item())
             engine.round += 1
@@ -285,24 +286,55 @@ class TestMisleading:
         assert sum(missed[-10:]) / 10 > 0.4
         assert sum(losses[-10:]) < 0.75 * 10 * losses[0]
 
-    def test_a_stranger_may_be_at_the_start_or_further_on(self):
+    def test_a_stranger_keeps_the_pretrained_network_or_trains_it(self):
         engine = make_engine()
         begin = {name: value.clone() for name, value in engine.surrogate.state_dict().items()}
         engine.advance()
         ahead = engine.look_ahead(a_batch(), torch.Generator())
-        (start, _), (further, _), _ = engine._strangers(ahead, torch.Generator())
-        assert further is ahead
-        trained = dict(engine.surrogate.named_parameters())
-        for name in trained:
-            assert torch.equal(start[name], begin[name]), name
-        assert not torch.equal(start["conv.weight"], trained["conv.weight"])
-        # Looking does not change where the next round starts.
-        assert torch.equal(engine.start["norm.running_mean"], begin["norm.running_mean"])
+        probe, trained, _ = engine._strangers(ahead, torch.Generator())
+        assert trained.weights is ahead
+        assert trained.training
+        assert not probe.training
+        engine.mislead(probe, a_batch(), 0, torch.Generator())
+        for name, value in begin.items():
+            assert torch.equal(probe.weights[name], value), name
+        assert not torch.equal(begin["conv.weight"], engine.surrogate.conv.weight)
         assert make_engine(binding=Binding.HEAD)._strangers(ahead, torch.Generator()) == []
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_a_stranger_sees_clean_pictures_as_at_test_time(self, training):
+        """By the statistics of training, however far from them the clean pictures are."""
+        engine = make_engine()
+        engine.surrogate.norm.running_mean.fill_(0.3)
+        engine.surrogate.norm.running_var.fill_(2.0)
+        weights = {k: v.clone() for k, v in engine.surrogate.state_dict().items()}
+        seen = engine._stranger(weights, torch.Generator().manual_seed(1), training=training)
+        draws = torch.Generator().manual_seed(1)
+        batches = [engine._draw(draws) for _ in range(2)]
+        engine.surrogate.eval()
+        expected = torch.cat([engine.surrogate(batch.x / 255)[0] for batch in batches])
+        assert torch.allclose(seen.clean, expected, atol=1e-6)
+        assert torch.equal(seen.y, torch.cat([batch.y for batch in batches]))
+        for name, value in engine.surrogate.state_dict().items():
+            assert torch.equal(weights[name], value), name
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_who_trains_sees_published_pictures_by_the_statistics_of_the_batch(self, training):
+        engine, batch = make_engine(), a_batch()
+        engine.surrogate.norm.running_mean.fill_(0.3)
+        weights = {k: v.clone() for k, v in engine.surrogate.state_dict().items()}
+        stranger = engine._stranger(weights, torch.Generator(), training=training)
+        table = engine.patterns.table().detach()
+        published = (batch.x + table[batch.y]).clamp(0, 255).round() / 255
+        engine.surrogate.train(training)
+        features, _ = engine.surrogate(published)
+        logits = refitted_logits(features, batch.y, stranger.clean, CLASSES)
+        loss, _ = engine.mislead(stranger, batch, 0, torch.Generator())
+        assert torch.allclose(loss, miss_loss(logits, stranger.y), atol=1e-6)
 
     def test_counts_are_of_incorrect_classes(self):
         engine, batch = make_engine(), a_batch()
-        engine.mislead({}, batch, self.clean(engine, batch), 1, torch.Generator())
+        engine.mislead(self.stranger(engine, batch), batch, 1, torch.Generator())
         counts = engine.target_counts[1]
         assert counts.sum().item() == len(batch.y)
         assert bool((counts.diagonal() == 0).all())
