@@ -66,13 +66,15 @@ class Binding(StrEnum):
 class Mode(StrEnum):
     """How a stranger trains on the protected pictures.
 
-    FULL fine-tunes every parameter; LOW_LR does so slowly and long, HIGH_LR at ten times the rate.
+    FULL fine-tunes every parameter; PUBLISHED does so exactly as the paper evaluates, gently for 60
+    epochs, LOW_LR slowly and long, HIGH_LR at ten times the rate.
     LINEAR_PROBE trains a linear layer on frozen features, FROZEN_STAGES the second half of the
     network. SCRATCH starts from random weights. REFIT fits the last layer anew on a few clean
     pictures, CLEAN_MIX has them among the training pictures.
     """
 
     FULL = "full"
+    PUBLISHED = "published"
     LOW_LR = "low-lr"
     HIGH_LR = "high-lr"
     LINEAR_PROBE = "linear-probe"

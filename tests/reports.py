@@ -24,6 +24,7 @@ GENTLE = Training(
     lr=0.0123,
     momentum=0.91,
     weight_decay=0.00045,
+    clip=5.0,
     trained="all",
     source="torchvision references/classification, lr scaled (https://example.org/recipe)",
 )

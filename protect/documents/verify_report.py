@@ -26,6 +26,7 @@ class Training(Document):
         lr: Learning rate of SGD at the start.
         momentum: Of SGD.
         weight_decay: Of SGD.
+        clip: Largest norm of a step's gradient; None for any.
         trained: Which parameters were: "all", "head" or "late stages".
         source: Where the recipe comes from.
     """
@@ -35,6 +36,7 @@ class Training(Document):
     lr: float
     momentum: float
     weight_decay: float
+    clip: float | None
     trained: str
     source: str
 

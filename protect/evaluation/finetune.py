@@ -65,8 +65,9 @@ def fine_tune(
     draws = generator(seed, "fine-tune")
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.SGD(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        trained,
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -89,6 +90,8 @@ def fine_tune(
             loss = attack.loss(classify, view, targets, draws)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(trained, recipe.clip)
             optimiser.step()
             schedule.step()
             total += loss.detach()

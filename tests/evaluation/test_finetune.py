@@ -91,6 +91,25 @@ def test_fewer_pictures_than_a_batch_still_train():
     assert curve[-1] >= 0.5
 
 
+@pytest.mark.parametrize("clip", [0.01, None])
+def test_clipping_bounds_how_far_a_step_goes(clip):
+    network, lr, steps = Small(), 0.05, 36
+    start = torch.cat([p.detach().flatten() for p in network.parameters()])
+    fine_tune(
+        network,
+        cache(LABELS, RED),
+        cache(LABELS, RED, seed=1),
+        Recipe(6, 10, lr, "test", momentum=0.0, weight_decay=0.0, clip=clip),
+        classes=2,
+        attack=Attack(),
+        seed=0,
+        device=CPU,
+        on_epoch=lambda accuracy: None,
+    )
+    moved = torch.cat([p.detach().flatten() for p in network.parameters()]) - start
+    assert (moved.norm() <= lr * 0.01 * steps) == (clip is not None)
+
+
 def test_a_loss_that_explodes_stops_the_training():
     with pytest.raises(MachineError, match="epoch 1"):
         train(cache(LABELS, RED), cache(LABELS, RED), lr=1e38)

@@ -23,6 +23,15 @@ def test_own_settings_go_over_the_recipe_and_other_modes_follow():
     assert recipe_for(Mode.LOW_LR, 3000, **own).lr == 0.125
 
 
+def test_the_published_recipe_is_the_papers_whatever_the_size_of_the_dataset():
+    for n_train in (60, 3000, 50_000):
+        recipe = recipe_for(Mode.PUBLISHED, n_train)
+        assert (recipe.epochs, recipe.batch_size, recipe.lr) == (60, 128, 0.001)
+        assert (recipe.momentum, recipe.weight_decay, recipe.clip) == (0.9, 5e-4, 5.0)
+        assert recipe.trained == "all"
+    assert all(recipe_for(mode, 3000).clip is None for mode in Mode if mode != Mode.PUBLISHED)
+
+
 def test_each_mode_differs_from_full_fine_tuning_as_its_name_says():
     full = recipe_for(Mode.FULL, 3000)
     assert recipe_for(Mode.LOW_LR, 3000).lr < full.lr < recipe_for(Mode.HIGH_LR, 3000).lr
