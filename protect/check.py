@@ -19,7 +19,7 @@ from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.folder import StateFolder
 from protect.output.quality import measure
 from protect.system.device import thread_count
-from protect.system.files import is_within, sha256_of
+from protect.system.files import is_within, sha256_of, stays_below
 from protect.system.parallel import ordered_map
 
 
@@ -117,7 +117,7 @@ def _examine(
         return _Finding(tuple(problems), None)
 
     original_path = source / record.source
-    if not is_within(original_path, source) or not original_path.is_file():
+    if not stays_below(record.source) or not original_path.is_file():
         gone = Problem(file=record.source, kind="original", message="the original is gone")
         return _Finding((*problems, gone), None)
     if sha256_of(original_path) != record.source_sha256:
@@ -165,8 +165,13 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
                     image, "label", f"it lies in {folder!r}, the manifest says {image.label!r}"
                 )
         return
+    table = protected / manifest.labels.file
+    if not is_within(table, protected):
+        outside = "the label table's path leaves the folder"
+        yield Problem(file=manifest.labels.file, kind="label", message=outside)
+        return
     try:
-        rows = read_labels(protected / manifest.labels.file, manifest.labels.column or "label")
+        rows = read_labels(table, manifest.labels.column or "label")
     except ProtectError as error:
         yield Problem(file=manifest.labels.file, kind="label", message=error.message)
         return

@@ -3,6 +3,8 @@
 Progress bars on a terminal, plain lines in a log, nothing with --quiet.
 """
 
+import io
+import json
 import sys
 import time
 
@@ -38,6 +40,10 @@ class Screen:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name that the terminal's encoding lacks is spelled, and costs no result.
+                stream.reconfigure(errors="backslashreplace")
         self.out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
         self.err = Console(
             stderr=True,
@@ -70,7 +76,11 @@ class Screen:
 
     def document(self, document: BaseModel) -> None:
         """Print exactly one JSON document."""
-        self.out.file.write(document.model_dump_json(indent=1) + "\n")
+        text = document.model_dump_json(indent=1)
+        if self.out.encoding != "utf-8":
+            # JSON is UTF-8, and so is ASCII, whatever the encoding of the stream.
+            text = json.dumps(json.loads(text), indent=1)
+        self.out.file.write(text + "\n")
 
     def hint(self, text: str) -> None:
         """Say what to type next."""

@@ -30,11 +30,12 @@ from protect.models.features import WithFeatures
 from protect.output.folder import (
     StateFolder,
     begin,
+    go_on,
     is_current,
     may_resume,
+    only_run,
     refuse_bad_places,
     refuse_occupied,
-    scratch,
 )
 from protect.output.names import output_names
 from protect.output.writer import Writer
@@ -65,13 +66,18 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     Raises:
         ProtectError: Whatever the user can mend; nothing was lost. `exit_code` says of which kind.
     """
+    refuse_bad_places(config.source, config.output)
+    with only_run(config.output):
+        return _protect(config, listener)
+
+
+def _protect(config: RunConfig, listener: Listener) -> Manifest:
     device = choose_device(config.device)
     threads = thread_count(config.workers)
     make_deterministic()
     state = StateFolder.of(config.output)
 
     # 1. Which pictures, under which labels, and may the output be written?
-    refuse_bad_places(config.source, config.output)
     refuse_occupied(config.output, config.existing)
     listing = discover(config.source, config.labels)
     for note in listing.notes:
@@ -79,41 +85,41 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     settings = _settings_of_bytes(config, listing)
     resumed = may_resume(config.output, config.existing, settings)
 
-    with scratch(state.pixels) as pixels:
-        # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
-        with stage("Reading images", len(listing.samples), listener) as read_clock:
-            reading = read_pictures(
-                listing,
-                pixels,
-                size=config.size,
-                accelerated=device.type != "cpu",
-                threads=threads,
-                max_pixels=config.max_pixels,
-                listener=listener,
-            )
-        require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
-        backbone = load_backbone(
-            config.surrogate,
-            classes=len(listing.classes),
-            size=reading.size,
-            weights=config.weights,
-            offline=config.offline,
-            seed=config.seed,
+    # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
+    with stage("Reading images", len(listing.samples), listener) as read_clock:
+        reading = read_pictures(
+            listing,
+            state.pixels,
+            size=config.size,
+            accelerated=device.type != "cpu",
+            threads=threads,
+            max_pixels=config.max_pixels,
+            listener=listener,
         )
-        surrogate = WithFeatures(backbone).to(device)
-        if resumed:
-            listener(Notice(f"resuming the run in {config.output}"))
-        else:
-            begin(config.output, settings, config.source, config.labels)
+    require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
+    backbone = load_backbone(
+        config.surrogate,
+        classes=len(listing.classes),
+        size=reading.size,
+        weights=config.weights,
+        offline=config.offline,
+        seed=config.seed,
+    )
+    surrogate = WithFeatures(backbone).to(device)
+    if resumed:
+        go_on(config.output, reading.digests)
+        listener(Notice(f"resuming the run in {config.output}"))
+    else:
+        begin(config.output, settings, config.source, config.labels, reading.digests)
 
-        # 3. The noise: one pattern per class, by the bi-level loop.
-        engine = _new_engine(surrogate, reading, config, listing.classes, device)
-        with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
-            noise = _optimise(engine, state, listener)
+    # 3. The noise: one pattern per class, by the bi-level loop.
+    engine = _new_engine(surrogate, reading, config, listing.classes, device)
+    with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
+        noise = _optimise(engine, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
     with stage("Writing images", len(reading.samples), listener) as write_clock:
-        images = _write(reading.samples, noise, config, listing, state, threads, listener)
+        images = _write(reading, noise, config, listing, state, threads, listener)
         _write_labels(config, listing, images)
 
     # 5. The record.
@@ -134,7 +140,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         images=images,
         refused=reading.refused,
         ignored=listing.ignored,
-        notes=listing.notes,
+        notes=listing.notes + reading.notes,
         timing=Timing(
             read=read_clock.seconds, optimise=optimise_clock.seconds, write=write_clock.seconds
         ),
@@ -227,7 +233,7 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
 
 
 def _write(
-    samples: tuple[Sample, ...],
+    reading: Reading,
     noise: Tensor,
     config: RunConfig,
     listing: Listing,
@@ -240,7 +246,7 @@ def _write(
         folder=config.output,
         noise=noise,
         class_index=listing.class_index,
-        names=output_names([sample.name for sample in samples]),
+        names=output_names([sample.name for sample in reading.samples]),
         levels=config.eps.levels,
         max_pixels=config.max_pixels,
     )
@@ -248,15 +254,16 @@ def _write(
 
     def write(sample: Sample) -> ImageRecord:
         before = journal.get(sample.name)
-        if before is not None and is_current(before, config.source, config.output):
+        if before is not None and is_current(
+            before, reading.origins[sample.name].sha256, config.output
+        ):
             return before
         return writer.write(sample)
 
     records = []
-    with state.append_journal() as lines:
-        for record in ordered_map(write, samples, threads):
-            lines.write(record.model_dump_json() + "\n")
-            lines.flush()
+    with state.append_journal() as journalise:
+        for record in ordered_map(write, reading.samples, threads):
+            journalise(record.model_dump_json())
             records.append(record)
             listener(StageAdvanced())
     return tuple(records)

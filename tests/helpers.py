@@ -13,6 +13,7 @@ from protect.data.cache import PixelCache
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")
 FAST += ("--targets", "curriculum")
+TINY = ("--size", "32", "--rounds", "1", "-b", "4", "--preset", "quick", "--device", "cpu")
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 
 

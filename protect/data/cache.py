@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from protect.data.decode import Picture, as_rgb, decode
+from protect.data.decode import Picture, as_rgb, decode, pixel_digest
 from protect.data.discover import Sample
 from protect.documents.manifest import Refused
 from protect.errors import ImageRefused, InputError, MachineError
 from protect.events import Listener, StageAdvanced
+from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
 
 SMALLEST_SIZE = 64
@@ -45,6 +46,23 @@ class Grid:
     height: int
     width: int
     exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a picture was read from.
+
+    Attributes:
+        sha256: Digest of the file; empty where it could not be read.
+        pixels_sha256: Digest of what it shows; the same for the same picture in another format.
+        n_bytes: Size of the file.
+        n_levels: Size of the picture without compression: height by width by channels.
+    """
+
+    sha256: str = ""
+    pixels_sha256: str = ""
+    n_bytes: int = 0
+    n_levels: int = 0
 
 
 class PixelCache:
@@ -143,7 +161,7 @@ def build_cache(
     threads: int,
     max_pixels: int,
     listener: Listener,
-) -> tuple[PixelCache, tuple[Refused, ...]]:
+) -> tuple[PixelCache, tuple[Refused, ...], tuple[Origin, ...]]:
     """Decode every picture into the file at `path`.
 
     Args:
@@ -156,15 +174,17 @@ def build_cache(
         listener: Told of each picture.
 
     Returns:
-        The readable pictures in order, and those that cannot be protected, each with its reason.
+        The readable pictures in order, those that cannot be protected, each with its reason, and
+        where each sample came from.
 
     Raises:
         MixedSizes: If the grid is exact and a picture has another size.
     """
     pixels = _create(path, (len(samples), grid.height, grid.width, 3))
-    refused, rows, grey = [], [], []
-    for row, picture in enumerate(_pictures(samples, max_pixels, threads)):
+    refused, rows, grey, origins = [], [], [], []
+    for row, (picture, origin) in enumerate(_pictures(samples, max_pixels, threads)):
         listener(StageAdvanced())
+        origins.append(origin)
         if isinstance(picture, ImageRefused):
             reason = f"{picture.message}; {picture.hint}" if picture.hint else picture.message
             refused.append(Refused(source=samples[row].name, reason=reason))
@@ -176,7 +196,7 @@ def build_cache(
         grey.append(picture.is_grey)
     labels = torch.tensor([class_index[samples[row].label] for row in rows], dtype=torch.int64)
     cache = PixelCache(pixels, np.array(rows, dtype=np.int64), labels, torch.tensor(grey))
-    return cache, tuple(refused)
+    return cache, tuple(refused), tuple(origins)
 
 
 def load_square(
@@ -194,7 +214,7 @@ def load_square(
     Raises:
         InputError: If any cannot be read, naming each.
     """
-    cache, refused = build_cache(
+    cache, refused, _ = build_cache(
         samples,
         class_index,
         Grid(size, size, exact=False),
@@ -218,29 +238,35 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     Raises:
         MachineError: If the disk has no room for it.
     """
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        try:
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            raise MachineError(
-                f"no room for {path.stat().st_size / 1e6:.0f} MB of decoded pictures in "
-                f"{path.parent}: {error.strerror}",
-                "make room there, or set TMPDIR to another disk (verify) or choose another "
-                "--output (run)",
-            ) from None
+    except OSError as error:
+        raise MachineError(
+            f"no room for {math.prod(shape) / 1e6:.1f} MB of decoded pictures in "
+            f"{path.parent}: {error.strerror or error}",
+            "make room there, or set TMPDIR to another disk (verify) or choose another "
+            "--output (run)",
+        ) from None
     return pixels
 
 
 def _pictures(
     samples: Sequence[Sample], max_pixels: int, threads: int
-) -> Iterator[Picture | ImageRefused]:
-    def read(sample: Sample) -> Picture | ImageRefused:
+) -> Iterator[tuple[Picture | ImageRefused, Origin]]:
+    def read(sample: Sample) -> tuple[Picture | ImageRefused, Origin]:
         try:
-            return decode(sample.path, max_pixels)
+            picture = decode(sample.path, max_pixels)
         except ImageRefused as refusal:
-            return refusal
+            return refusal, Origin()
+        return picture, Origin(
+            sha256=sha256_of(sample.path),
+            pixels_sha256=pixel_digest(picture),
+            n_bytes=sample.path.stat().st_size,
+            n_levels=picture.pixels.size,
+        )
 
     return ordered_map(read, samples, threads)
 

@@ -8,9 +8,11 @@ XMP and embedded previews go no further than here. Safe to call from many thread
 its own and Pillow's decompression-bomb policy stays as the rest of the process has set it.
 """
 
+import hashlib
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -27,6 +29,7 @@ from protect.errors import ImageRefused
 # Pillow's (EPS) starts another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "DIB")
 _HEAD_BYTES = 1 << 20
+_BAND_PIXELS = 1 << 20
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PPM_MAXVAL = re.compile(rb"P[2356](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2}(?:\s|#[^\r\n]*[\r\n])+(\d+)")
 _JPEG2000_START = b"\xff\x4f\xff\x51"
@@ -132,6 +135,27 @@ def as_rgb(pixels: Pixels) -> Pixels:
     return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
+def row_bands(height: int, width: int) -> Iterator[slice]:
+    """Cut a picture into bands of about a megapixel, as what is made of a band is small."""
+    step = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def pixel_digest(picture: Picture) -> str:
+    """Digest what a network is shown of a picture: its upright RGB levels at its own size.
+
+    Two files of one picture have one digest, whatever their format, compression or metadata, and
+    whether their grey is stored in one channel or in three.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
+    digest.update(np.ascontiguousarray(as_rgb(picture.pixels)).data)
+    return digest.hexdigest()
+
+
 def _quieten_pillow() -> None:
     """Keep Pillow's warnings about damaged metadata off the terminal.
 
@@ -174,10 +198,13 @@ def _open(file: IO[bytes], head: bytes) -> ImageFile.ImageFile:
     Image.init()
     for name in _FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or accept is None or accept(head[:16]) is not True:
+        if factory is None or accept is None:
             continue
-        file.seek(0)
         try:
+            # Of a file of a few bytes, this too can fail.
+            if accept(head[:16]) is not True:
+                continue
+            file.seek(0)
             return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue  # Not of this format after all, or damaged beyond recognition.
@@ -249,30 +276,43 @@ def _planes(image: Image.Image, key_scale: int) -> tuple[Pixels, Pixels | None]:
     """Split into (H, W, 1 or 3) levels and (H, W) opacity."""
     key = image.info.get("transparency")
     if image.mode in ("LA", "La"):
-        both = np.array(image.convert("LA"))
-        return both[..., :1].copy(), both[..., 1].copy()
+        return _split(image, "LA")
     if image.mode == "RGBA":
-        return _split(image)
+        return _split(image, "RGBA")
     if image.mode in ("P", "PA"):
-        pixels, opacity = _split(image.convert("RGBA"))
+        pixels, opacity = _split(image, "RGBA")
         if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(
             pixels[..., 0], pixels[..., 2]
         ):
             pixels = pixels[..., :1].copy()
         return pixels, opacity if image.mode == "PA" else _unless_opaque(opacity)
-    if image.mode in ("1", "L"):
-        pixels = np.array(image.convert("L"))[..., None]
-    else:
-        pixels = np.array(image.convert("RGB"))
+    pixels = np.empty((image.height, image.width, 1 if image.mode in ("1", "L") else 3), np.uint8)
+    for rows, band in _bands(image, "L" if pixels.shape[2] == 1 else "RGB"):
+        pixels[rows] = band
     if key is None:
         return pixels, None
     is_key = (pixels == np.array(key) * key_scale).all(axis=2)
     return pixels, _unless_opaque(np.where(is_key, 0, 255).astype(np.uint8))
 
 
-def _split(rgba: Image.Image) -> tuple[Pixels, Pixels]:
-    planes = np.array(rgba)
-    return planes[..., :3].copy(), planes[..., 3].copy()
+def _split(image: Image.Image, mode: str) -> tuple[Pixels, Pixels]:
+    """Return the colours and the opacity, where `mode` ends with an A."""
+    pixels = np.empty((image.height, image.width, len(mode) - 1), np.uint8)
+    alpha = np.empty((image.height, image.width), np.uint8)
+    for rows, band in _bands(image, mode):
+        pixels[rows], alpha[rows] = band[..., :-1], band[..., -1]
+    return pixels, alpha
+
+
+def _bands(image: Image.Image, mode: str) -> Iterator[tuple[slice, Pixels]]:
+    """Convert some rows at a time: Pillow and NumPy both make copies, of bands small ones.
+
+    Yields:
+        Which rows, and their levels (h, W, C).
+    """
+    for rows in row_bands(image.height, image.width):
+        band = image.crop((0, rows.start, image.width, rows.stop))
+        yield rows, np.atleast_3d(np.asarray(band.convert(mode)))
 
 
 def _unless_opaque(alpha: Pixels) -> Pixels | None:

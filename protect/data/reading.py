@@ -1,11 +1,13 @@
 """The reading stage of a run: pick the working size, decode every picture once, list what fails."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from protect.data.cache import (
     Grid,
     MixedSizes,
+    Origin,
     PixelCache,
     build_cache,
     choose_grid,
@@ -13,9 +15,13 @@ from protect.data.cache import (
     probe_sizes,
 )
 from protect.data.discover import Listing, Sample
+from protect.data.walk import some_names
 from protect.documents.manifest import Refused
 from protect.errors import InputError
-from protect.events import Listener, StageStarted
+from protect.events import Listener, Notice, StageStarted
+
+NOTABLE_GROWTH = 2
+"""From this factor on it is said beforehand that the copy will need more room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Reading:
         refused: Those that cannot be protected, sorted by source.
         grid: On which grid `pictures` are.
         size: Side in pixels at which the surrogate sees them.
+        origins: Source name -> the file, of every picture of the listing.
+        notes: What the owner should know about the pictures.
     """
 
     pictures: PixelCache
@@ -35,6 +43,13 @@ class Reading:
     refused: tuple[Refused, ...]
     grid: Grid
     size: int
+    origins: Mapping[str, Origin]
+    notes: tuple[str, ...]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Source name -> digest of the file; empty for pictures that were refused."""
+        return {name: origin.sha256 for name, origin in self.origins.items()}
 
     @property
     def pattern_grid(self) -> tuple[int, int]:
@@ -66,7 +81,7 @@ def read_pictures(
     sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
     size = size or choose_size(sizes, accelerated)
 
-    def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...]]:
+    def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...], tuple[Origin, ...]]:
         return build_cache(
             listing.samples,
             listing.class_index,
@@ -79,14 +94,44 @@ def read_pictures(
 
     grid = choose_grid(sizes, size)
     try:
-        pictures, refused = build(grid)
+        pictures, refused, files = build(grid)
     except MixedSizes:
         grid = Grid(size, size, exact=False)
         listener(StageStarted("Reading images of mixed sizes", len(listing.samples)))
-        pictures, refused = build(grid)
+        pictures, refused, files = build(grid)
     samples = tuple(listing.samples[row] for row in pictures.rows)
     every = sorted(listing.refused + refused, key=lambda item: item.source)
-    return Reading(pictures, samples, tuple(every), grid, size)
+    origins = {sample.name: file for sample, file in zip(listing.samples, files, strict=True)}
+    notes = tuple(_copies_in_other_classes(samples, origins))
+    for note in notes:
+        listener(Notice(note, "warning"))
+    _announce_growth(files, listener)
+    return Reading(pictures, samples, tuple(every), grid, size, origins, notes)
+
+
+def _copies_in_other_classes(
+    samples: tuple[Sample, ...], origins: Mapping[str, Origin]
+) -> list[str]:
+    """Say which pictures lie in several classes: one of the labels is wrong."""
+    first: dict[str, Sample] = {}
+    pairs = []
+    for sample in samples:
+        other = first.setdefault(origins[sample.name].pixels_sha256, sample)
+        if other.label != sample.label:
+            pairs.append(f"{other.name} and {sample.name}")
+    return [f"the same picture lies in two classes: {some_names(pairs)}"] if pairs else []
+
+
+def _announce_growth(files: tuple[Origin, ...], listener: Listener) -> None:
+    """Say how much room the copy may need, where the originals are compressed with loss."""
+    before, after = sum(file.n_bytes for file in files), sum(file.n_levels for file in files)
+    if after > NOTABLE_GROWTH * before:
+        listener(
+            Notice(
+                f"the copy is published as PNG, without loss: up to {after / 1e6:.1f} MB, where "
+                f"the originals take {before / 1e6:.1f} MB"
+            )
+        )
 
 
 def require_pictures(reading: Reading, skip_refused: bool) -> None:

@@ -1,18 +1,20 @@
 """The output folder and its private sibling: may they be used, and what do they hold already."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from protect.config import Existing
 from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
 from protect.errors import OutputError
 from protect.system.files import (
+    appended_lines,
     is_within,
+    locked,
     remove_stale_temporaries,
     sha256_of,
     write_atomically,
@@ -56,6 +58,11 @@ class StateFolder:
         return self.path / "pixels.npy"
 
     @property
+    def lock(self) -> Path:
+        """Held by the run that is writing; removed when it is over."""
+        return self.path / "lock"
+
+    @property
     def journal(self) -> Path:
         """One line per written picture (JSON lines)."""
         return self.path / "journal.jsonl"
@@ -77,11 +84,9 @@ class StateFolder:
         text = json.dumps(settings, indent=1, ensure_ascii=False, sort_keys=True)
         write_atomically(self.run, text.encode() + b"\n")
 
-    def append_journal(self) -> TextIO:
-        """Open the journal at its end, on a line of its own."""
-        lines = self.journal.open("a", encoding="utf-8")
-        lines.write("\n")
-        return lines
+    def append_journal(self) -> AbstractContextManager[Callable[[str], None]]:
+        """Open the journal at its end; gives a function that adds a line."""
+        return appended_lines(self.journal)
 
     def read_journal(self) -> dict[str, ImageRecord]:
         """Return the records of the pictures written so far, by source name.
@@ -169,10 +174,9 @@ def remove_previous(output: Path) -> None:
         if is_within(target, output):
             target.unlink(missing_ok=True)
     (output / MANIFEST_NAME).unlink(missing_ok=True)
-    for kind in ("labels.csv", "metadata.csv", "metadata.jsonl"):
+    for kind in ("labels.csv", "labels.jsonl", "metadata.csv", "metadata.jsonl"):
         (output / kind).unlink(missing_ok=True)
     if output.is_dir():
-        remove_stale_temporaries(output)
         for folder in sorted(_folders(output), key=lambda path: len(path.parts), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
@@ -181,15 +185,32 @@ def remove_previous(output: Path) -> None:
 
 
 @contextmanager
-def scratch(file: Path) -> Iterator[Path]:
-    """Give a file in the state folder that is gone afterwards, as is a folder left empty."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def only_run(output: Path) -> Iterator[None]:
+    """Keep every other run away from an output folder, also those of other processes.
+
+    The decoded pictures are gone afterwards, as is a state folder left empty.
+
+    Raises:
+        OutputError: If another run is writing there.
+        MachineError: If nothing can be written beside the output.
+    """
+    state = StateFolder.of(output)
     try:
-        yield file
+        with locked(state.lock) as is_ours:
+            if not is_ours:
+                raise OutputError(
+                    f"another run is writing to {output} right now",
+                    "wait until it is over, or choose another folder with -o",
+                )
+            # One that was killed left it.
+            state.pixels.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                state.pixels.unlink(missing_ok=True)
     finally:
-        file.unlink(missing_ok=True)
-        if not any(file.parent.iterdir()):
-            file.parent.rmdir()
+        with suppress(OSError):
+            state.path.rmdir()
 
 
 def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) -> bool:
@@ -221,26 +242,58 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
     return True
 
 
-def begin(output: Path, settings: Mapping[str, Any], source: Path, labels: Path | None) -> None:
-    """Clear what an earlier run left and record the settings and places of this one."""
+def go_on(output: Path, digests: Mapping[str, str]) -> None:
+    """Clear what a kill left half-written, and make sure that the pictures are still the same.
+
+    Args:
+        output: The output folder.
+        digests: Source name -> digest of the file as it was read now.
+
+    Raises:
+        OutputError: If a picture is not as it was when the run was begun, naming each.
+    """
+    state = StateFolder.of(output)
+    before = (state.read_run() or {}).get("digests", {})
+    changed = [name for name, digest in digests.items() if before.get(name) != digest]
+    if changed:
+        raise OutputError(
+            f"{len(changed)} pictures have changed since the run in {output} was begun, so "
+            "--resume would mix two runs",
+            "put the first pictures back, or start again with --overwrite",
+            changed,
+        )
+    remove_stale_temporaries(output)
+    remove_stale_temporaries(state.path)
+
+
+def begin(
+    output: Path,
+    settings: Mapping[str, Any],
+    source: Path,
+    labels: Path | None,
+    digests: Mapping[str, str],
+) -> None:
+    """Clear what an earlier run left and record the settings, places and pictures of this one."""
     remove_previous(output)
+    remove_stale_temporaries(output)
+    remove_stale_temporaries(StateFolder.of(output).path)
     StateFolder.of(output).write_run(
         {
             "source": str(source.resolve()),
             "labels": str(labels.resolve()) if labels else None,
             "settings": settings,
+            "digests": digests,
         }
     )
 
 
-def is_current(record: ImageRecord, source: Path, output: Path) -> bool:
-    """Whether a journalled picture is on disk as it was written, from the source as it is now."""
-    written, original = output / record.output, source / record.source
+def is_current(record: ImageRecord, digest: str, output: Path) -> bool:
+    """Whether a journalled picture is on disk as it was written, from the source of that digest."""
+    written = output / record.output
     return (
-        written.is_file()
-        and original.is_file()
+        record.source_sha256 == digest
+        and written.is_file()
         and sha256_of(written) == record.output_sha256
-        and sha256_of(original) == record.source_sha256
     )
 
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protect.budget import publish, resize_noise, to_grey
-from protect.data.decode import decode
+from protect.data.decode import decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord
+from protect.errors import OutputError
 from protect.output.encode import encode_png
 from protect.output.quality import measure
-from protect.system.files import sha256_of, sha256_of_bytes, write_atomically
+from protect.system.files import is_within, sha256_of, sha256_of_bytes, write_atomically
 
 
 class BrokenPromiseError(RuntimeError):
@@ -28,7 +29,7 @@ class BrokenPromiseError(RuntimeError):
 def apply_noise(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
     """Publish one picture with the noise of its class.
 
-    Channel by channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
+    In bands of one channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
 
     Args:
         pixels: (H, W, C), uint8, C = 1 for grey or 3.
@@ -41,9 +42,11 @@ def apply_noise(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
     fitting = to_grey(noise) if channels == 1 else noise.expand(3, -1, -1)
     published = np.empty_like(pixels)
     for channel in range(channels):
-        plane = torch.from_numpy(pixels[:, :, channel].astype(np.float32))[None, None]
         own = resize_noise(fitting[channel][None, None], height, width)
-        published[:, :, channel] = publish(plane, own)[0, 0].to(torch.uint8).numpy()
+        for rows in row_bands(height, width):
+            plane = torch.from_numpy(pixels[rows, :, channel].astype(np.float32))[None, None]
+            written = publish(plane, own[:, :, rows])[0, 0]
+            published[rows, :, channel] = written.to(torch.uint8).numpy()
     return published
 
 
@@ -72,6 +75,7 @@ class Writer:
 
         Raises:
             ImageRefused: If the source can no longer be read.
+            OutputError: If a link would lead the file out of the output folder.
             MachineError: If the file cannot be written.
             BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
         """
@@ -80,6 +84,11 @@ class Writer:
         pixels = apply_noise(original.pixels, self.noise[self.class_index[sample.label]])
         data = encode_png(pixels, original.alpha, original.icc_profile)
         target = self.folder / self.names[sample.name]
+        if not is_within(target.parent, self.folder):
+            raise OutputError(
+                f"{target.parent} leads out of the output folder through a link",
+                "remove that link, or choose another folder with -o",
+            )
         write_atomically(target, data)
 
         written = decode(target, self.max_pixels)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, digests, and where a path really lies.
+"""Files that are whole or absent, locks, digests, and where a path really lies.
 
 Knows nothing of pictures or documents: bytes in, bytes out. Must not import torch or numpy.
 """
@@ -9,9 +9,17 @@ import hashlib
 import os
 import re
 import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from protect.errors import MachineError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 _TEMPORARY = re.compile(r"\.protect-[0-9a-f]{16}\.tmp")
 
@@ -26,6 +34,8 @@ _HINTS = {
     errno.EMFILE: "too many files are open: lower --workers, or raise `ulimit -n`",
 }
 _OTHER_HINT = "check that disk, or choose another --output"
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+"""What the system says of a lock that another process holds."""
 
 
 def sha256_of(path: Path) -> str:
@@ -74,6 +84,84 @@ def write_atomically(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def appended_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """Give a function that appends a line to a file and hands it to the system at once.
+
+    A kill or a full disk can cut the last line short, so the first line added is an empty one.
+
+    Raises:
+        MachineError: If the operating system refuses.
+    """
+    try:
+        # Unbuffered: what a full disk refused must not be tried again on closing.
+        file = path.open("ab", buffering=0)
+    except OSError as error:
+        raise _refusal("write", path, error) from error
+
+    def append(line: str) -> None:
+        rest = memoryview(f"{line}\n".encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            raise _refusal("write", path, error) from error
+
+    with file:
+        append("")
+        yield append
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Try to be the only process that holds a file; the system lets go of it even after a kill.
+
+    Makes the file and its folder, and removes the file afterwards. A disk that knows no locks keeps
+    nobody out.
+
+    Args:
+        path: A file for this purpose alone.
+
+    Yields:
+        Whether the lock is held; False where another holder has it.
+
+    Raises:
+        MachineError: If the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, is_held = _try_lock(path)
+    except OSError as error:
+        raise _refusal("write", path, error) from error
+    try:
+        yield is_held
+    finally:
+        if is_held and sys.platform != "win32":
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if is_held and sys.platform == "win32":
+            # Windows removes no open file; whoever opens it in between is welcome to it.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _try_lock(path: Path) -> tuple[int, bool]:
+    """Open the file, and say whether it is now locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return descriptor, error.errno not in _HELD
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor, True
+        # The holder before removed it between our opening and our locking.
+        os.close(descriptor)
+
+
 def remove_stale_temporaries(folder: Path) -> int:
     """Remove what a killed run left half-written anywhere below `folder`.
 
@@ -103,6 +191,15 @@ def is_within(path: Path, folder: Path) -> bool:
     Neither has to exist.
     """
     return path.resolve().is_relative_to(folder.resolve())
+
+
+def stays_below(name: str) -> bool:
+    """Whether a path, as it is spelled, leads to no place outside the folder it is relative to.
+
+    Links are not looked at, so that a picture that its owner linked to is where its name says.
+    """
+    path = Path(name)
+    return not (path.is_absolute() or path.drive or ".." in path.parts)
 
 
 def _refusal(verb: str, path: Path, error: OSError) -> MachineError:

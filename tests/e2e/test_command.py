@@ -38,8 +38,7 @@ def test_the_two_commands_work_as_typed(done):
     assert json.loads(verify.stdout)["verdict"] in ("pass", "fail", "inconclusive")
 
 
-def test_results_go_to_stdout_as_one_document_and_the_rest_to_stderr(done):
-    """C64."""
+def test_c64_results_go_to_stdout_as_one_document_and_the_rest_to_stderr(done):
     result = shell("run", done.photos, "-o", done.root / "json", *FAST, "--json")
     assert json.loads(result.stdout)["images"]
     assert "Optimising noise" in result.stderr
@@ -71,16 +70,14 @@ def test_quiet_says_nothing_but_the_result(done):
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_bad_flags_and_folders_give_one_clear_error(words, status, said):
-    """C56."""
+def test_c56_bad_flags_and_folders_give_one_clear_error(words, status, said):
     result = cli(*words)
     assert result.exit_code == status
     assert said in result.output + result.stderr
     assert "Traceback" not in result.output + result.stderr
 
 
-def test_a_device_that_is_not_here_exits_with_3(done):
-    """C58."""
+def test_c58_a_device_that_is_not_here_exits_with_3(done):
     result = cli("run", done.photos, "-o", done.root / "x", "--device", "cuda:9")
     assert result.exit_code == 3
     assert "--device cpu" in result.stderr

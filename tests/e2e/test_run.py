@@ -80,8 +80,7 @@ def test_nothing_of_this_machine_is_published(done):
         assert not Image.open(path).getexif()
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
-    """C63."""
+def test_c63_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
     photos = write_colours(tmp_path / "photos", per_class=3)
     for name, extra in {"a": ("-j", "1"), "b": ("-j", "3"), "c": ("--seed", "1")}.items():
         assert cli("run", photos, "-o", tmp_path / name, *FAST, *extra).exit_code == 0
@@ -94,8 +93,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(("stage", "steps"), [("Optimising", 1), ("Writing", 0), ("Writing", 5)])
-def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, steps):
-    """C54."""
+def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, steps):
     monkeypatch.setattr("protect.run.CHECKPOINT_SECONDS", 0)
     photos = write_colours(tmp_path / "photos", per_class=4)
     settings = {"size": 32, "rounds": 3, "batch_size": 8, "preset": "quick", "device": "cpu"}
@@ -126,7 +124,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, st
     assert not (tmp_path / "killed.state" / "pixels.npy").exists()
 
 
-def test_resuming_with_other_settings_is_refused_and_names_them(done):
+def test_c54_resuming_with_other_settings_is_refused_and_names_them(done):
     result = cli("run", done.photos, "-o", done.protected, *FAST, "--resume", "--eps", "4/255")
     assert result.exit_code == 2
     assert "eps" in result.stderr

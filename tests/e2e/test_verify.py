@@ -101,7 +101,7 @@ def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
 
 
 @pytest.mark.parametrize("what", ["trained", "protected", "unknown class", "empty"])
-def test_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
+def test_c08_c42_c49_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
     """C08, C42, C49."""
     test = write_colours(done.root / "test", per_class=3, seed=5)
     if what == "trained":
@@ -128,7 +128,7 @@ def test_an_unknown_backbone_is_a_usage_error_with_near_matches(done):
     assert "vit_b_16" in result.stderr
 
 
-def test_missing_weights_exit_with_3_before_anything_is_trained(done, monkeypatch, tmp_path):
+def test_c62_missing_weights_exit_with_3_before_anything_is_trained(done, monkeypatch, tmp_path):
     """C62: file, URL and cache are named; random weights are never used instead."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     result = cli(
@@ -148,7 +148,7 @@ def test_missing_weights_exit_with_3_before_anything_is_trained(done, monkeypatc
     assert "Training" not in result.stderr
 
 
-def test_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
+def test_c61_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
     """The loading path is real; the weights are not trained, so accuracy is not the point here."""
     torch.manual_seed(0)
     file = tmp_path / "vit.pth"
@@ -189,7 +189,7 @@ def test_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
     assert cell["network"]["weights"]["file"] == "vit.pth"
 
 
-def test_two_backbones_are_two_cells_and_the_worst_decides(done):
+def test_c48_two_backbones_are_two_cells_and_the_worst_decides(done):
     result = cli(
         "verify",
         done.protected,

@@ -1,0 +1,229 @@
+"""What the disk, the owner or another process may do to a run: each gets one clear answer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cases.gallery import tree, write
+from cases.ran import Ran, run
+
+from protect.console import Screen
+from protect.events import Event, StageStarted
+from protect.output.folder import only_run
+from protect.system.files import locked
+
+PHOTOS = [f"{label}/{number}.png" for label in ("a", "b") for number in range(3)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write(tmp_path / "photos", *PHOTOS)
+
+
+def mounted(place: Path, options: str) -> None:
+    mount = shutil.which("mount")
+    if sys.platform != "linux" or os.geteuid() != 0 or mount is None:
+        pytest.skip("only root on Linux may mount a small disk")
+    place.mkdir()
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip(f"this container may not mount: {made.stderr.decode()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that two runs fit on; the test chooses what else lies on it."""
+    place = tmp_path / "disk"
+    mounted(place, "size=120m")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "frozen"
+    mounted(place, "size=300k,ro")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def failed_for_the_machine(ran: Ran, words: str) -> None:
+    assert ran.result.exit_code == 3, ran.result.output
+    assert words in ran.result.stderr
+    assert "hint: " in ran.result.stderr
+    assert "Traceback" not in ran.result.output
+
+
+@pytest.mark.parametrize("left", [0, 8])
+@pytest.mark.parametrize("stage", ["Reading", "Optimising", "Writing"])
+def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
+    small_disk: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, stage: str, left: int
+):
+    """Whatever does not fit: the decoded pictures, the progress, the journal or a picture."""
+    whole = run(photos, small_disk / "whole")
+    out, ballast = small_disk / "out", small_disk / "ballast"
+    listen = Screen.listen
+
+    def fill(screen: Screen, event: Event) -> None:
+        if isinstance(event, StageStarted) and event.name.startswith(stage):
+            free = shutil.disk_usage(small_disk).free
+            ballast.write_bytes(bytes(free - 1024 * left))
+        listen(screen, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "listen", fill)
+        ran = run(photos, out)
+    failed_for_the_machine(ran, str(out))
+    assert "No space left on device" in ran.result.stderr
+    assert not list(small_disk.rglob("*.tmp"))
+    assert not (out / "manifest.json").exists()
+    for name in tree(out) if out.exists() else ():
+        assert (out / name).read_bytes() == (whole.out / name).read_bytes()
+    ballast.unlink()
+    assert run(photos, out, "--resume").result.exit_code == 0
+    for name in PHOTOS:
+        assert (out / name).read_bytes() == (whole.out / name).read_bytes()
+
+
+def test_a_read_only_disk_is_said(read_only_disk: Path, photos: Path):
+    failed_for_the_machine(run(photos, read_only_disk / "out"), "Read-only file system")
+    assert list(read_only_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["out", "out.state", "above"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, photos: Path, place: str):
+    """Permissions do not bind root; a file where a folder must be binds everyone."""
+    (tmp_path / place).write_text("mine")
+    out = tmp_path / ("above/out" if place == "above" else "out")
+    ran = run(photos, out)
+    assert ran.result.exit_code in (2, 3)
+    assert str(tmp_path / place) in ran.result.stderr
+    assert "hint: " in ran.result.stderr
+    assert (tmp_path / place).read_text() == "mine"
+
+
+def test_a_folder_in_the_place_of_a_picture_is_named(tmp_path: Path, photos: Path):
+    ran = run(photos, tmp_path / "out")
+    (tmp_path / "out/a/0.png").unlink()
+    (tmp_path / "out/a/0.png").mkdir()
+    again = run(photos, tmp_path / "out", "--resume")
+    failed_for_the_machine(again, str(tmp_path / "out/a/0.png"))
+    (tmp_path / "out/a/0.png").rmdir()
+    assert run(photos, tmp_path / "out", "--resume").result.exit_code == 0
+    assert ran.manifest["images"] == json.loads((ran.out / "manifest.json").read_text())["images"]
+
+
+@pytest.mark.parametrize("change", ["other pixels", "damaged", "touched", "gone", "added"])
+def test_pictures_that_changed_between_run_and_resume_are_named(
+    tmp_path: Path, photos: Path, change: str
+):
+    ran = run(photos, tmp_path / "out")
+    (ran.out / "manifest.json").unlink()
+    (ran.out / "b/2.png").unlink()
+    before = {name: (ran.out / name).read_bytes() for name in tree(ran.out)}
+    victim = photos / "a/1.png"
+    if change == "other pixels":
+        shutil.copy(photos / "a/0.png", victim)
+    elif change == "damaged":
+        victim.write_bytes(victim.read_bytes()[:100])
+    elif change == "touched":
+        os.utime(victim, (1, 1))
+    elif change == "gone":
+        victim.unlink()
+    else:
+        shutil.copy(photos / "a/0.png", photos / "a/9.png")
+    flags = ("--on-error", "skip") if change == "damaged" else ()
+    again = run(photos, tmp_path / "out", "--resume", *flags)
+    if change == "touched":
+        assert again.result.exit_code == 0, again.result.stderr
+        return
+    assert again.result.exit_code == 2
+    assert "would mix two runs" in again.result.stderr
+    assert "--overwrite" in again.result.stderr
+    if change in ("other pixels", "damaged"):
+        assert "a/1.png" in again.result.stderr
+    assert {name: (ran.out / name).read_bytes() for name in tree(ran.out)} == before
+    replaced = run(photos, tmp_path / "out", "--overwrite", *flags)
+    assert replaced.result.exit_code == (1 if change == "damaged" else 0)
+
+
+def test_of_two_runs_on_one_output_one_is_refused(tmp_path: Path, photos: Path):
+    """Whether it would begin, resume or overwrite; afterwards there is no trace of the lock."""
+    out = tmp_path / "out"
+    with only_run(out):
+        for flags in ((), ("--resume",), ("--overwrite",)):
+            ran = run(photos, out, *flags)
+            assert ran.result.exit_code == 2
+            assert f"another run is writing to {out} right now" in ran.result.stderr
+            assert "-o" in ran.result.stderr
+    assert not (tmp_path / "out.state").exists()
+    assert run(photos, out).result.exit_code == 0
+    assert "lock" not in tree(tmp_path / "out.state")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_lock_goes_with_the_process_that_held_it(tmp_path: Path):
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from protect.system.files import locked\n"
+        "with locked(Path(sys.argv[1])) as held:\n"
+        "    assert held\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "lock"], check=False)
+    assert killed.returncode == -9
+    assert (tmp_path / "lock").exists()
+    with locked(tmp_path / "lock") as held:
+        assert held
+        with locked(tmp_path / "lock") as twice:
+            assert not twice
+    assert not (tmp_path / "lock").exists()
+
+
+def test_never_two_hold_a_lock_that_is_made_and_removed_all_the_time(tmp_path: Path):
+    holders, most, turns = 0, 0, 0
+
+    def compete() -> None:
+        nonlocal holders, most, turns
+        for _ in range(200):
+            with locked(tmp_path / "lock") as held:
+                if held:
+                    holders += 1
+                    most = max(most, holders)
+                    turns += 1
+                    time.sleep(0)
+                    holders -= 1
+
+    threads = [threading.Thread(target=compete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert turns >= 200
+
+
+def test_a_clock_that_goes_back_changes_nothing(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = run(photos, tmp_path / "whole")
+    ran = run(photos, tmp_path / "out")
+    (ran.out / "manifest.json").unlink()
+    (ran.out / "b/2.png").unlink()
+    year = 365 * 24 * 3600.0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 30 * year)
+    for path in [*photos.rglob("*.png"), *ran.out.rglob("*.png")]:
+        os.utime(path, (real() + year, real() + year))
+    assert run(photos, tmp_path / "out", "--resume").result.exit_code == 0
+    for name in PHOTOS:
+        assert (ran.out / name).read_bytes() == (whole.out / name).read_bytes()
