@@ -3,7 +3,7 @@
 Also the first stage of `protect verify`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,30 @@ from protect.data.walk import IMAGE_SUFFIXES
 from protect.errors import ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.manifest import MANIFEST_NAME, CheckReport, ImageRecord, Manifest, Problem, ProblemKind
+from protect.output.compare import Comparison, compare
 from protect.output.folder import StateFolder
-from protect.output.quality import measure
 from protect.system.device import thread_count
 from protect.system.files import is_within, sha256_of
 from protect.system.parallel import ordered_map
 
 
 @dataclass(frozen=True, slots=True)
+class Examination:
+    """A check with what it saw on its way.
+
+    Attributes:
+        report: Everything found.
+        pairs: Source name -> the published picture beside its original, where both could be read.
+    """
+
+    report: CheckReport
+    pairs: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True)
 class _Finding:
     problems: tuple[Problem, ...]
-    levels: int | None
+    pair: Comparison | None = None
 
 
 def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckReport:
@@ -41,6 +54,11 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
     Raises:
         InputError: If there is no manifest, or the named originals do not exist.
     """
+    return examine_folder(config, listener).report
+
+
+def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examination:
+    """Check a folder as `check_folder` does, and keep what was seen of its pictures."""
     manifest = Manifest.read(config.protected)
     source = find_source(config.protected, config.source)
     threads = thread_count(config.workers)
@@ -64,15 +82,20 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
         notes.append("the originals are not at hand, so the budget was not measured again")
     else:
         problems += _original_labels(config.protected, source, manifest)
-    levels = [finding.levels for finding in findings if finding.levels is not None]
-    return CheckReport(
+    pairs = {
+        record.source: finding.pair
+        for record, finding in zip(manifest.images, findings, strict=True)
+        if finding.pair is not None
+    }
+    report = CheckReport(
         ok=not problems,
         n_images=len(manifest.images),
         budget_levels=manifest.eps.levels,
-        measured_levels=max(levels, default=None),
+        measured_levels=max((pair.quality.linf_levels for pair in pairs.values()), default=None),
         problems=tuple(problems),
         notes=tuple(notes),
     )
+    return Examination(report, pairs)
 
 
 def find_source(protected: Path, given: Path | None) -> Path | None:
@@ -99,26 +122,26 @@ def _examine(
     levels, max_pixels = manifest.eps.levels, manifest.max_pixels
     path = protected / record.output
     if not is_within(path, protected):
-        return _Finding((_problem(record, "missing", "its path leaves the folder"),), None)
+        return _Finding((_problem(record, "missing", "its path leaves the folder"),))
     if not path.is_file():
-        return _Finding((_problem(record, "missing", "the file is gone"),), None)
+        return _Finding((_problem(record, "missing", "the file is gone"),))
     problems = []
     if sha256_of(path) != record.output_sha256:
         problems.append(_problem(record, "changed", "its bytes are not those that were written"))
     try:
         picture = decode(path, max_pixels)
     except ImageRefused as refusal:
-        return _Finding((*problems, _problem(record, "unreadable", refusal.message)), None)
+        return _Finding((*problems, _problem(record, "unreadable", refusal.message)))
     if (picture.width, picture.height) != (record.width, record.height):
         size = f"it is {picture.width}x{picture.height}, not {record.width}x{record.height}"
-        return _Finding((*problems, _problem(record, "size", size)), None)
+        return _Finding((*problems, _problem(record, "size", size)))
     if source is None:
-        return _Finding(tuple(problems), None)
+        return _Finding(tuple(problems))
 
     original_path = source / record.source
     if not is_within(original_path, source) or not original_path.is_file():
         gone = Problem(file=record.source, kind="original", message="the original is gone")
-        return _Finding((*problems, gone), None)
+        return _Finding((*problems, gone))
     if sha256_of(original_path) != record.source_sha256:
         other = "the original is not the file that was protected"
         problems.append(Problem(file=record.source, kind="original", message=other))
@@ -126,18 +149,19 @@ def _examine(
         original = decode(original_path, max_pixels)
     except ImageRefused as refusal:
         bad = Problem(file=record.source, kind="original", message=refusal.message)
-        return _Finding((*problems, bad), None)
-    if original.pixels.shape != picture.pixels.shape:
-        shape = "its channels or size are not those of the original"
-        return _Finding((*problems, _problem(record, "size", shape)), None)
-    measured = measure(original.pixels, picture.pixels).linf_levels
+        return _Finding((*problems, bad))
+    try:
+        pair = compare(original, picture)
+    except ImageRefused as refusal:
+        return _Finding((*problems, _problem(record, "size", refusal.message)))
+    measured = pair.quality.linf_levels
     if measured > levels:
         over = f"a pixel differs from the original by {measured} levels; the budget is {levels}"
         problems.append(_problem(record, "budget", over))
     elif measured != record.linf_levels:
         differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
         problems.append(_problem(record, "budget", differs))
-    return _Finding(tuple(problems), measured)
+    return _Finding(tuple(problems), pair)
 
 
 def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:

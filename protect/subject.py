@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from protect.check import check_folder, find_source
+from protect.check import examine_folder, find_source
 from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
@@ -15,7 +15,7 @@ from protect.data.discover import Sample, discover
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest
-from protect.output.quality import measure
+from protect.output.compare import Comparison, compare
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
@@ -31,6 +31,7 @@ class Subject:
         folder: Of the published pictures.
         source: Of the originals.
         images: One record a pair, sorted by original.
+        pairs: Source name -> what was seen of its pair.
         class_index: Class name -> index.
         size: Side in pixels at which networks see the pictures, unless told otherwise.
         promised_levels: The budget; None where nobody promised one.
@@ -41,6 +42,7 @@ class Subject:
     folder: Path
     source: Path
     images: tuple[ImageRecord, ...]
+    pairs: Mapping[str, Comparison]
     class_index: dict[str, int]
     size: int
     promised_levels: int | None
@@ -103,9 +105,10 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
             "control and no clean test",
             "name them with --clean DIR",
         )
-    check = check_folder(
+    examination = examine_folder(
         CheckConfig(protected=config.protected, source=source, workers=config.workers), listener
     )
+    check = examination.report
     if not check.ok:
         raise InputError(
             f"{config.protected} is not what its manifest says; a verdict on it would mean nothing",
@@ -116,6 +119,7 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
         folder=config.protected,
         source=source,
         images=manifest.images,
+        pairs=examination.pairs,
         class_index=manifest.classes,
         size=manifest.surrogate.input_size,
         promised_levels=manifest.eps.levels,
@@ -153,22 +157,27 @@ def _from_pairs(
     if wrong:
         raise InputError("the labels differ from those of the originals", "", wrong)
 
-    def compare(pair: tuple[Sample, Sample]) -> ImageRecord | str:
+    def examine(pair: tuple[Sample, Sample]) -> tuple[ImageRecord, Comparison] | str:
         copy, original = pair
         try:
             return _record(copy, original, max_pixels)
         except ImageRefused as refusal:
             return f"{copy.name}: {refusal.message}"
 
+    images: list[ImageRecord] = []
+    seen: dict[str, Comparison] = {}
+    problems: list[str] = []
     with stage("Comparing with the originals", len(pairs), listener):
-        records = []
-        for record in ordered_map(compare, pairs, threads):
+        for found in ordered_map(examine, pairs, threads):
             listener(StageAdvanced())
-            records.append(record)
-    problems = [record for record in records if isinstance(record, str)]
+            if isinstance(found, str):
+                problems.append(found)
+            else:
+                record, comparison = found
+                images.append(record)
+                seen[record.source] = comparison
     if problems:
         raise InputError(f"{len(problems)} pictures cannot be compared", "", problems)
-    images = [record for record in records if isinstance(record, ImageRecord)]
     unpaired = len(originals.samples) - len(images)
     notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
     left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
@@ -179,6 +188,7 @@ def _from_pairs(
         folder=folder,
         source=clean,
         images=tuple(sorted(images, key=lambda image: image.source)),
+        pairs=seen,
         class_index=published.class_index,
         size=choose_size([(image.height, image.width) for image in images], accelerated),
         promised_levels=None,
@@ -199,15 +209,11 @@ def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:
     return table
 
 
-def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord:
+def _record(published: Sample, original: Sample, max_pixels: int) -> tuple[ImageRecord, Comparison]:
     after, before = decode(published.path, max_pixels), decode(original.path, max_pixels)
-    if after.pixels.shape != before.pixels.shape:
-        raise ImageRefused(
-            f"it is {after.width}x{after.height} of {after.pixels.shape[2]} channels, its original "
-            f"{before.width}x{before.height} of {before.pixels.shape[2]}",
-        )
-    quality = measure(before.pixels, after.pixels)
-    return ImageRecord(
+    comparison = compare(before, after)
+    quality = comparison.quality
+    record = ImageRecord(
         source=original.name,
         output=published.name,
         label=published.label,
@@ -220,3 +226,4 @@ def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord
         ssim=quality.ssim,
         status="protected" if quality.linf_levels else "unchanged",
     )
+    return record, comparison

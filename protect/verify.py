@@ -20,7 +20,13 @@ from protect.evaluation.bench import Arm, Bench, Material, Training
 from protect.evaluation.journal import Journal, Result
 from protect.evaluation.plan import Spec, not_run, plan
 from protect.evaluation.recipes import Recipe, recipe_for
-from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
+from protect.evaluation.split import (
+    as_samples,
+    chance_of,
+    clean_test_folder,
+    hold_out,
+    require_unseen,
+)
 from protect.evaluation.verdict import judge, overall
 from protect.events import Listener, ignore
 from protect.manifest import Cell, Curve, Network, Quality, Split, Tool, VerifyReport
@@ -61,7 +67,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     networks = {name: _load(name, config, subject).description for name in config.backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
-    material, split = _split(config, subject)
+    material, split = _split(config, subject, threads, listener)
     chance = chance_of([subject.class_index[sample.label] for sample in material.test])
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
@@ -115,17 +121,32 @@ def _write_files(report: VerifyReport, subject: Subject, config: VerifyConfig) -
         write_atomically(config.junit, junit_xml(report).encode())
 
 
-def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
+def _split(
+    config: VerifyConfig, subject: Subject, threads: int, listener: Listener
+) -> tuple[Material, Split]:
     if config.test is None:
-        train, held_out = hold_out(subject.images, config.test_fraction, config.seed)
+        shown = {source: pair.original for source, pair in subject.pairs.items()}
+        train, held_out = hold_out(subject.images, shown, config.test_fraction, config.seed)
         test = as_samples(held_out, subject.source, published=False)
         names = tuple(image.source for image in held_out)
         test_digests = [image.source_sha256 for image in held_out]
+        tested = {name: shown[name] for name in names}
     else:
         train = list(subject.images)
-        test = list(clean_test_folder(config.test, subject.class_index, subject.images))
+        samples, tested = clean_test_folder(
+            config.test,
+            subject.class_index,
+            threads=threads,
+            max_pixels=subject.max_pixels,
+            listener=listener,
+        )
+        test = list(samples)
         names = ()
         test_digests = [sha256_of(sample.path) for sample in test]
+    trained = [subject.pairs[image.source] for image in train]
+    known = {pair.original: "an original that was trained on" for pair in trained}
+    known |= {pair.published: "a protected picture" for pair in trained}
+    require_unseen(tested, known)
     if len({sample.label for sample in test}) < 2:
         raise InputError(
             "the test pictures are of fewer than two classes",

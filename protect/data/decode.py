@@ -8,6 +8,7 @@ XMP and embedded previews go no further than here. Safe to call from many thread
 its own and Pillow's decompression-bomb policy stays as the rest of the process has set it.
 """
 
+import hashlib
 import re
 import struct
 import warnings
@@ -130,6 +131,20 @@ def as_rgb(pixels: Pixels) -> Pixels:
         (H, W, 3) levels.
     """
     return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+
+
+def pixel_digest(picture: Picture) -> str:
+    """Digest what a network is shown of a picture: its upright RGB levels at its own size.
+
+    Two files of one picture have one digest, whatever their format, compression or metadata, and
+    whether their grey is stored in one channel or in three.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
+    digest.update(np.ascontiguousarray(as_rgb(picture.pixels)).data)
+    return digest.hexdigest()
 
 
 def _quieten_pillow() -> None:

@@ -100,7 +100,18 @@ def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
     assert report_of(result)["cells"]
 
 
-@pytest.mark.parametrize("what", ["trained", "protected", "unknown class", "empty"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "trained",
+        "protected",
+        "trained as BMP",
+        "protected as BMP",
+        "unreadable",
+        "unknown class",
+        "empty",
+    ],
+)
 def test_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
     """C08, C42, C49."""
     test = write_colours(done.root / "test", per_class=3, seed=5)
@@ -110,6 +121,15 @@ def test_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
     elif what == "protected":
         shutil.copy(done.protected / "red/0.png", test / "red/p.png")
         words = "red/p.png is a protected picture"
+    elif what == "trained as BMP":
+        Image.open(done.photos / "red/0.png").save(test / "blue/o.bmp")
+        words = "blue/o.bmp is an original that was trained on"
+    elif what == "protected as BMP":
+        Image.open(done.protected / "red/0.png").save(test / "red/p.bmp")
+        words = "red/p.bmp is a protected picture"
+    elif what == "unreadable":
+        (test / "red/0.png").write_bytes(b"no picture")
+        words = "red/0.png: is no picture"
     elif what == "unknown class":
         (test / "red").rename(test / "green")
         words = "green"
@@ -120,6 +140,18 @@ def test_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
     result = cli("verify", done.protected, *QUICK, "--test", test)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_held_out_pictures_that_the_folder_already_shows_protected_are_refused(done):
+    """Originals among which protected pictures of an earlier run lie are no clean test."""
+    other = copy_of(done.photos, done.root / "other", levels=3)
+    for number in range(10):
+        copy = Image.open(other / f"red/{number}.png")
+        for folder in (done.photos, other):
+            copy.save(folder / f"red/again{number}.png", compress_level=0)
+    result = cli("verify", other, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert "is a protected picture" in result.stderr
 
 
 def test_an_unknown_backbone_is_a_usage_error_with_near_matches(done):
