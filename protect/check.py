@@ -154,6 +154,8 @@ def _examine(
         pair = compare(original, picture)
     except ImageRefused as refusal:
         return _Finding((*problems, _problem(record, "size", refusal.message)))
+    if not pair.same_opacity:
+        problems.append(_problem(record, "changed", "its alpha channel is not the original's"))
     measured = pair.quality.linf_levels
     if measured > levels:
         over = f"a pixel differs from the original by {measured} levels; the budget is {levels}"

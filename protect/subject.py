@@ -15,12 +15,14 @@ from protect.data.discover import Sample, discover
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest
-from protect.output.compare import Comparison, compare
+from protect.output.compare import LOWEST_PSNR, Comparison, compare
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
 
 MOST_EXAMPLES = 6
+MOST_SPOILED = 0.05
+"""Share of pictures that may be unusable; the rest alone teaches nearly as much as all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class Subject:
     promised_levels: int | None
     max_pixels: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """Why nothing that is measured on these pictures can be a pass; empty if it can."""
+        spoiled = sum(not pair.usable for pair in self.pairs.values())
+        if spoiled <= MOST_SPOILED * len(self.pairs):
+            return ""
+        return (
+            f"{spoiled} of {len(self.pairs)} published pictures are no longer usable as pictures: "
+            f"their PSNR is below {LOWEST_PSNR:g} dB, or little of them is left but the noise"
+        )
 
     def examples(self) -> list[Example]:
         """Return a few pairs to look at, of as many classes as possible.
@@ -177,7 +190,11 @@ def _from_pairs(
                 images.append(record)
                 seen[record.source] = comparison
     if problems:
-        raise InputError(f"{len(problems)} pictures cannot be compared", "", problems)
+        raise InputError(
+            f"{len(problems)} pictures cannot be compared",
+            "publish each with the size, the channels and the alpha channel of its original",
+            problems,
+        )
     unpaired = len(originals.samples) - len(images)
     notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
     left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
@@ -212,6 +229,8 @@ def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:
 def _record(published: Sample, original: Sample, max_pixels: int) -> tuple[ImageRecord, Comparison]:
     after, before = decode(published.path, max_pixels), decode(original.path, max_pixels)
     comparison = compare(before, after)
+    if not comparison.same_opacity:
+        raise ImageRefused("its alpha channel is not the original's, which no budget covers")
     quality = comparison.quality
     record = ImageRecord(
         source=original.name,

@@ -28,7 +28,7 @@ from protect.evaluation.split import (
     require_unseen,
 )
 from protect.evaluation.verdict import judge, overall
-from protect.events import Listener, ignore
+from protect.events import Listener, Notice, ignore
 from protect.manifest import Cell, Curve, Network, Quality, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
 from protect.output.folder import StateFolder
@@ -64,6 +64,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
+    if subject.doubt:
+        listener(Notice(f"this cannot pass: {subject.doubt}", "warning"))
     networks = {name: _load(name, config, subject).description for name in config.backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
@@ -229,6 +231,7 @@ def _run_cell(
         floor=floor,
         n_test=split.n_test,
         max_retained=config.max_retained,
+        doubt=subject.doubt,
     )
     return Cell(
         backbone=network.name,

@@ -77,6 +77,15 @@ def break_budget_and_forge_the_manifest(done: SimpleNamespace) -> None:
     rewrite_manifest(done)
 
 
+def change_opacity_and_forge_the_manifest(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    picture = Image.open(path).convert("RGBA")
+    picture.putalpha(0)
+    picture.save(path)
+    record(done, "red/0.png")["output_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite_manifest(done)
+
+
 def change_original(done: SimpleNamespace) -> None:
     Image.new("RGB", (32, 32)).save(done.photos / "red/0.png")
 
@@ -104,6 +113,7 @@ TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (truncate, "unreadable", "red/0.png"),
     (resize, "size", "red/0.png"),
     (break_budget_and_forge_the_manifest, "budget", "red/0.png"),
+    (change_opacity_and_forge_the_manifest, "changed", "red/0.png"),
     (change_original, "original", "red/0.png"),
     (add_original, "count", "red/late.png"),
     (leave_the_folder, "missing", "../outside.png"),

@@ -340,7 +340,23 @@ def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(do
         assert result.exit_code == 1
 
 
-@pytest.mark.parametrize("what", ["no original", "another class", "another size", "twins"])
+def test_a_destroyed_dataset_retains_nothing_and_is_no_pass(tmp_path):
+    photos = write_colours(tmp_path / "photos", per_class=64)
+    other = copy_of(photos, tmp_path / "other")
+    for path in other.rglob("*.png"):
+        Image.new("RGB", (32, 32)).save(path)
+    words = ("verify", other, "--clean", photos, *QUICK[:-2], "--mode", "linear-probe", "--json")
+    result = cli(*words, "--max-retained", "0.9")
+    report = report_of(result)
+    assert report["verdict"] == "inconclusive"
+    assert "no longer usable as pictures" in report["cells"][0]["reason"]
+    assert result.exit_code == 1
+    assert "this cannot pass" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "what", ["no original", "another class", "another size", "another alpha", "twins"]
+)
 def test_pictures_that_do_not_pair_are_refused(done, what):
     other = copy_of(done.photos, done.root / "other")
     words = "red/0.png"
@@ -355,6 +371,10 @@ def test_pictures_that_do_not_pair_are_refused(done, what):
         words = "metadata.csv"
     elif what == "another size":
         Image.new("RGB", (9, 9)).save(other / "red/0.png")
+    elif what == "another alpha":
+        picture = Image.open(other / "red/0.png").convert("RGBA")
+        picture.putalpha(0)
+        picture.save(other / "red/0.png")
     else:
         Image.new("RGB", (32, 32)).save(other / "red/0.bmp")
         words = "red/0.bmp"
