@@ -219,11 +219,11 @@ def _run_cell(
         ]
 
     control, protected = train("originals"), train("protected")
-    floor, results = chance, [*control, *protected]
+    floor, references = chance, control
     if recipe.clean_share:
         alone = train("clean share", _alone(recipe, bench.material, config))
         floor = max(chance, fmean(result.curve[-1] for result in alone))
-        results += alone
+        references = [*control, *alone]
     judgement = judge(
         [max(result.curve) for result in protected],
         [max(result.curve) for result in control],
@@ -231,7 +231,8 @@ def _run_cell(
         floor=floor,
         n_test=split.n_test,
         max_retained=config.max_retained,
-        doubt=subject.doubt,
+        broken=_divergence("the control", references),
+        doubt=_divergence("training on the protected pictures", protected) or subject.doubt,
     )
     return Cell(
         backbone=network.name,
@@ -249,7 +250,7 @@ def _run_cell(
         n_train=split.n_train,
         n_test=split.n_test,
         seeds=seeds,
-        seconds=round(sum(result.seconds for result in results), 1),
+        seconds=round(sum(result.seconds for result in (*references, *protected)), 1),
         network=network,
         training=recipe.document(),
         curves=tuple(
@@ -287,6 +288,12 @@ def _load(
         seed=seed,
         pretrained=pretrained,
     )
+
+
+def _divergence(what: str, results: Iterable[Result]) -> str:
+    """Say that one of these trainings diverged; empty if none did."""
+    epochs = [result.diverged_in for result in results if result.diverged_in is not None]
+    return f"{what} diverged in epoch {min(epochs)}; try a smaller --lr" if epochs else ""
 
 
 def _mean_peak(results: Iterable[Result]) -> float:

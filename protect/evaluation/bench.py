@@ -13,7 +13,7 @@ from torch import Tensor
 from protect.data.cache import PixelCache, load_square
 from protect.data.discover import Sample
 from protect.evaluation.attacks.registry import make_attack
-from protect.evaluation.finetune import accuracy, fine_tune
+from protect.evaluation.finetune import Learned, accuracy, fine_tune
 from protect.evaluation.freeze import PartlyFrozen
 from protect.evaluation.journal import Journal, Result
 from protect.evaluation.probe import Features, embed, fresh_layer, refit, standardised
@@ -110,8 +110,9 @@ class Bench:
         with stage(title, training.recipe.epochs, self.listener):
             backbone = training.load()
             start = time.perf_counter()
-            curve = self._train(training, backbone)
-            result = Result(curve, round(time.perf_counter() - start, 2))
+            learned = self._train(training, backbone)
+            seconds = round(time.perf_counter() - start, 2)
+            result = Result(learned.curve, seconds, learned.diverged_in)
         self.journal.keep(identity, result)
         return result
 
@@ -144,7 +145,7 @@ class Bench:
             "packages": tool_facts(self.device)["packages"],
         }
 
-    def _train(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
+    def _train(self, training: Training, backbone: Backbone) -> Learned:
         recipe, seed = training.recipe, training.seed
         classes = len(self.material.class_index)
         train, clean = self._training_pictures(training, backbone.input_size)
@@ -174,16 +175,17 @@ class Bench:
             layer = fresh_layer(features, classes, seed)
             return fit(layer, features, tests, device=CPU)
         network = PartlyFrozen(backbone) if recipe.trained == "late stages" else backbone
-        curve = fit(network, train, test, device=self.device)
-        if not recipe.refit:
-            return curve
+        learned = fit(network, train, test, device=self.device)
+        if not recipe.refit or learned.diverged_in is not None:
+            return learned
         if attack.overrides("edit_test"):
             # Who edits what the network will see edits his clean pictures in the same way.
             clean = self._edited(clean, lambda x, _: attack.edit_test(x), "clean")
         features, tests = features_of(clean)
         layer = fresh_layer(features, classes, seed)
         refit(layer, features)
-        return (accuracy(layer, tests, CPU),)
+        refitted = accuracy(layer, tests, CPU)
+        return Learned((0.0,), recipe.epochs) if refitted is None else Learned((refitted,))
 
     def _training_pictures(self, training: Training, size: int) -> tuple[PixelCache, PixelCache]:
         """Return the pictures to train on, and the clean share that the stranger has besides."""

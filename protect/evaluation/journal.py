@@ -6,7 +6,7 @@ An interrupted verification goes on where it was, and a repeated one is instant.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,17 @@ _CODE = ("evaluation/**/*.py", "data/*.py", "models/*.py", "system/device.py")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a training gave: clean-test accuracy by epoch, as fractions, and its seconds."""
+    """What a training gave.
+
+    Attributes:
+        curve: Clean-test accuracy by epoch, as fractions.
+        seconds: That it took.
+        diverged_in: Epoch in which it diverged; None for a sound training.
+    """
 
     curve: tuple[float, ...]
     seconds: float
+    diverged_in: int | None = None
 
 
 class Journal:
@@ -45,7 +52,10 @@ class Journal:
             curve = tuple(map(float, found["curve"]))
             if not curve or not all(0 <= value <= 1 for value in curve):
                 return None
-            return Result(curve, float(found["seconds"]))
+            diverged_in = found["diverged_in"]
+            return Result(
+                curve, float(found["seconds"]), None if diverged_in is None else int(diverged_in)
+            )
         except (OSError, ValueError, TypeError, LookupError):
             return None
 
@@ -54,7 +64,7 @@ class Journal:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"identity": identity, "curve": result.curve, "seconds": result.seconds}
+        content = {"identity": identity, **asdict(result)}
         path = _path(self.folder, identity)
         write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
 

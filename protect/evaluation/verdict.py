@@ -140,6 +140,7 @@ def judge(
     floor: float,
     n_test: int,
     max_retained: float,
+    broken: str = "",
     doubt: str = "",
 ) -> Judgement:
     """Compare the peak accuracies of one cell.
@@ -156,8 +157,11 @@ def judge(
             has some clean ones.
         n_test: Test pictures.
         max_retained: The threshold, in [0, 1].
+        broken: Why there is nothing to compare with; empty where there is.
         doubt: Why even the best figures are no pass; empty where there is no such reason.
     """
+    if broken:
+        return _no_comparison(broken)
     got, full = estimate(protected, n_test), estimate(control, n_test)
     if not control_learned(full.value, chance):
         return _no_comparison(
@@ -176,7 +180,8 @@ def judge(
 
     if got.high < chance / 2:  # a constant answer hardly does worse than that
         return _no_comparison(
-            f"{got.value:.1%} is far below chance ({chance:.1%}): something was learned, "
+            doubt
+            or f"{got.value:.1%} is far below chance ({chance:.1%}): something was learned, "
             "the wrong way round, and answers can be turned round"
         )
     if full.low <= floor:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from protect.config import Mode
 from protect.evaluation.bench import Bench
+from protect.evaluation.finetune import Learned
 
 QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
 
@@ -73,6 +74,27 @@ def test_a_control_that_did_not_learn_is_inconclusive(done):
     assert report["verdict"] == "inconclusive"
     assert "control" in report["cells"][0]["reason"]
     assert report["cells"][0]["retained"] is None
+
+
+@pytest.mark.parametrize("arm", ["originals", "protected"])
+def test_a_training_that_diverges_makes_its_cell_inconclusive_and_others_go_on(
+    done, monkeypatch, arm
+):
+    def diverges(self, training, backbone):
+        broken = training.arm == arm and training.recipe.trained == "all"
+        good = 1.0 if training.arm == "originals" else 0.5
+        return Learned((0.0,), 1) if broken else Learned((good,))
+
+    monkeypatch.setattr(Bench, "_train", diverges)
+    test = write_colours(done.root / "test", per_class=60, seed=7)
+    words = ("verify", done.protected, *QUICK[:-2], "--test", test, "--json")
+    for result in (cli(*words), cli(*words)):
+        assert result.exit_code == 1, result.stderr
+        report = report_of(result)
+        full, probe = report["cells"]
+        assert full["verdict"] == report["verdict"] == "inconclusive"
+        assert "diverged in epoch 1" in full["reason"]
+        assert probe["verdict"] == "pass"
 
 
 def test_the_same_seed_gives_the_same_report(done):

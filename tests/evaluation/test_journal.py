@@ -14,6 +14,12 @@ def test_what_was_kept_is_found(tmp_path):
     assert Journal(tmp_path / "new").find(IDENTITY) == Result((0.1, 0.25), 1.5)
 
 
+def test_a_divergence_is_kept_too(tmp_path):
+    journal = Journal(tmp_path)
+    journal.keep(IDENTITY, Result((0.1, 0.0), 1.5, diverged_in=2))
+    assert journal.find(IDENTITY) == Result((0.1, 0.0), 1.5, diverged_in=2)
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"recipe": {"lr": 0.2}}, {"network": {"name": "b"}}, {"more": 1}]
 )

@@ -219,3 +219,12 @@ def test_a_control_whose_interval_reaches_the_floor_is_no_control():
     assert "may have learned nothing" in judged.reason
     judged = judge([0.1, 0.1], [0.9, 0.3], 0.1, 1000)
     assert "may have learned nothing" in judged.reason
+
+
+def test_without_a_control_there_are_no_figures_and_a_doubt_explains_a_broken_victim():
+    arms = {"chance": 0.1, "floor": 0.1, "n_test": 1000, "max_retained": 0.3}
+    judged = verdict.judge([0.1], [0.8], broken="the control diverged", **arms)
+    assert (judged.verdict, judged.retained) == ("inconclusive", None)
+    assert judged.reason == "the control diverged"
+    judged = verdict.judge([0.0], [0.8], doubt="it diverged", **arms)
+    assert (judged.verdict, judged.reason) == ("inconclusive", "it diverged")
