@@ -7,11 +7,9 @@ trained on.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 
 from protect.config import Mode, VerifyConfig
@@ -37,6 +35,7 @@ from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.files import is_within, sha256_of, write_atomically
+from protect.system.workspace import workspace
 
 
 def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyReport:
@@ -61,6 +60,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     # 1. Which cells. Whatever cannot work is said now, before hours are spent.
     specs = plan(config.backbones, config.tier, config.modes, config.attacks)
     _require_places(config)
+    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
+    journal.require_writable()
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
@@ -73,9 +74,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     chance = chance_of([subject.class_index[sample.label] for sample in material.test])
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
-    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
-    with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
-        bench = Bench(material, journal, Path(folder), device, threads, listener)
+    with workspace("protect-verify-") as folder:
+        bench = Bench(material, journal, folder, device, threads, listener)
         cells = tuple(
             _run_cell(spec, networks[spec.backbone], bench, config, subject, split, chance)
             for spec in specs

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from protect.system.files import write_atomically
+from protect.errors import OutputError
+from protect.system.files import require_writable, write_atomically
 
 _PACKAGE = Path(__file__).parents[1]
 _CODE = ("evaluation/**/*.py", "data/*.py", "models/*.py", "system/device.py")
@@ -43,8 +44,23 @@ class Journal:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
+    def require_writable(self) -> None:
+        """Find out before hours of training whether their results can be kept.
+
+        Raises:
+            MachineError: If they cannot.
+        """
+        if self.folder is not None:
+            require_writable(
+                self.folder, "allow yourself to write there, or keep no results with --no-cache"
+            )
+
     def find(self, identity: Mapping[str, Any]) -> Result | None:
-        """Return the result of a training of this identity, if there is a sound one."""
+        """Return the result of a training of this identity, if there is a sound one.
+
+        Raises:
+            OutputError: If a folder is in its place, where no result could be kept.
+        """
         if self.folder is None:
             return None
         try:
@@ -56,14 +72,18 @@ class Journal:
             return Result(
                 curve, float(found["seconds"]), None if diverged_in is None else int(diverged_in)
             )
-        except (OSError, ValueError, TypeError, LookupError):
+        except IsADirectoryError as error:
+            raise OutputError(
+                f"{error.filename} is a folder where protect keeps a result",
+                "move it elsewhere, or keep no results with --no-cache",
+            ) from None
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             return None
 
     def keep(self, identity: Mapping[str, Any], result: Result) -> None:
         """Write a result, whole or not at all."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {"identity": identity, **asdict(result)}
         path = _path(self.folder, identity)
         write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
 
 from protect.errors import MachineError
@@ -72,6 +73,28 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         raise _refusal("write", path, error) from error
     _sync_folder(path.parent)
+
+
+def require_writable(folder: Path, hint: str) -> None:
+    """Make sure that files can be written into a folder, which need not exist yet.
+
+    Leaves nothing behind, nor makes the folder.
+
+    Args:
+        folder: The folder.
+        hint: What to do where they cannot.
+
+    Raises:
+        MachineError: If they cannot.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be written: {error.strerror or error}", hint
+        ) from error
 
 
 def remove_stale_temporaries(folder: Path) -> int:
