@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
-from protect.config import Mode, VerifyConfig
+from protect.config import Mode, Tier, VerifyConfig
 from protect.errors import ConfigError, InputError
 from protect.evaluation.bench import Arm, Bench, Material, Training
 from protect.evaluation.journal import Journal, Result
@@ -84,7 +84,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
-        tier="own" if config.modes or config.attacks else config.tier.value,
+        tier="own" if config.modes or config.attacks else (config.tier or Tier.QUICK).value,
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
