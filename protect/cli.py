@@ -382,6 +382,8 @@ def _weight_files(pairs: list[str] | None) -> dict[str, Any]:
             raise ConfigError(
                 f"--weights {pair!r} names no backbone", "type --weights vit_b_16=FILE"
             )
+        if name in files:
+            raise ConfigError(f"--weights names {name} twice", "give one file for each backbone")
         files[name] = Path(file)
     return files
 

@@ -26,6 +26,7 @@ from protect.events import Listener, Notice, StageAdvanced, ignore, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing, Tool
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
+from protect.models.names import refuse_stray_weights
 from protect.output.folder import (
     StateFolder,
     begin,
@@ -70,6 +71,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     state = StateFolder.of(config.output)
 
     # 1. Which pictures, under which labels, and may the output be written?
+    refuse_stray_weights(config.weights, [config.surrogate])
     refuse_bad_places(config.source, config.output)
     refuse_occupied(config.output, config.existing)
     listing = discover(config.source, config.labels)
@@ -203,7 +205,14 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
     if state.progress.is_file():
         try:
             unpack(engine, load_file(state.progress))
-        except (SafetensorError, KeyError, RuntimeError) as error:
+        except (
+            SafetensorError,
+            LookupError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise OutputError(
                 f"{state.progress} cannot be used: {error}", "start again with --overwrite"
             ) from None

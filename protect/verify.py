@@ -29,6 +29,7 @@ from protect.evaluation.verdict import judge, overall
 from protect.events import Listener, Notice, ignore
 from protect.manifest import Cell, Curve, Network, Quality, Split, Tool, VerifyReport
 from protect.models.backbones import Backbone, load_backbone
+from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import StateFolder
 from protect.report.html import html_page
 from protect.report.junit import junit_xml
@@ -58,7 +59,9 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     make_deterministic()
 
     # 1. Which cells. Whatever cannot work is said now, before hours are spent.
-    specs = plan(config.backbones, config.tier, config.modes, config.attacks)
+    backbones = distinct(config.backbones)
+    refuse_stray_weights(config.weights, backbones)
+    specs = plan(backbones, config.tier, config.modes, config.attacks)
     _require_places(config)
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     journal.require_writable()
@@ -67,7 +70,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     subject = open_subject(config, threads, device.type != "cpu", listener)
     if subject.doubt:
         listener(Notice(f"this cannot pass: {subject.doubt}", "warning"))
-    networks = {name: _load(name, config, subject).description for name in config.backbones}
+    networks = {name: _load(name, config, subject).description for name in backbones}
 
     # 3. Which pictures train, which test. The test is always clean.
     material, split = _split(config, subject, threads, listener)
