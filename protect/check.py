@@ -3,16 +3,17 @@
 Also the first stage of `protect verify`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from protect.config import CheckConfig
+from protect.config import CheckConfig, Eps
 from protect.data.decode import decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import IMAGE_SUFFIXES
-from protect.errors import ImageRefused, InputError, ProtectError
+from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.manifest import MANIFEST_NAME, CheckReport, ImageRecord, Manifest, Problem, ProblemKind
 from protect.output.compare import Comparison, compare
@@ -72,6 +73,7 @@ def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examinat
             listener(StageAdvanced())
             findings.append(finding)
     problems = [problem for finding in findings for problem in finding.problems]
+    problems += _contradictions(manifest)
     problems += _extra_files(config.protected, manifest)
     problems += _wrong_labels(config.protected, manifest)
     if not manifest.images:
@@ -164,6 +166,37 @@ def _examine(
         differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
         problems.append(_problem(record, "budget", differs))
     return _Finding(tuple(problems), pair)
+
+
+def _contradictions(manifest: Manifest) -> Iterator[Problem]:
+    """Find what a manifest says twice and not the same."""
+
+    def problem(kind: ProblemKind, message: str) -> Problem:
+        return Problem(file=MANIFEST_NAME, kind=kind, message=message)
+
+    eps = manifest.eps
+    try:
+        meant = Eps.parse(eps.text)
+    except ConfigError as error:
+        yield problem("budget", error.message)
+    else:
+        if meant != eps:
+            yield problem(
+                "budget",
+                f"--eps {eps.text} is {meant.levels} levels ({meant.value}), it says {eps.levels} "
+                f"({eps.value})",
+            )
+    if manifest.config.get("eps", eps.model_dump()) != eps.model_dump():
+        yield problem("budget", "its settings have another --eps than its budget")
+    if manifest.classes != {name: i for i, name in enumerate(sorted(manifest.classes))}:
+        yield problem("label", "its classes are not numbered from 0 in the order of their names")
+    for names, what in (
+        ([image.source for image in manifest.images], "original"),
+        ([image.output for image in manifest.images], "protected picture"),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield problem("count", f"it lists the {what} {name} {count} times")
 
 
 def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:

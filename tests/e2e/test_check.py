@@ -100,6 +100,41 @@ def leave_the_folder(done: SimpleNamespace) -> None:
     rewrite_manifest(done)
 
 
+def change_eps(done: SimpleNamespace, **changes: object) -> None:
+    done.manifest["eps"] |= changes
+    rewrite_manifest(done)
+
+
+def loosen_the_levels(done: SimpleNamespace) -> None:
+    change_eps(done, levels=64)
+
+
+def loosen_the_value(done: SimpleNamespace) -> None:
+    change_eps(done, value=0.25)
+
+
+def loosen_the_text(done: SimpleNamespace) -> None:
+    change_eps(done, text="64/255")
+
+
+def loosen_all_but_the_settings(done: SimpleNamespace) -> None:
+    change_eps(done, text="64/255", value=64 / 255, levels=64)
+
+
+def write_no_budget(done: SimpleNamespace) -> None:
+    change_eps(done, text="plenty")
+
+
+def renumber_the_classes(done: SimpleNamespace) -> None:
+    done.manifest["classes"] = {"blue": 1, "red": 7}
+    rewrite_manifest(done)
+
+
+def list_a_picture_twice(done: SimpleNamespace) -> None:
+    done.manifest["images"].append(record(done, "red/0.png"))
+    rewrite_manifest(done)
+
+
 TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (change_pixel, "changed", "red/0.png"),
     (rename, "missing", "red/0.png"),
@@ -117,6 +152,13 @@ TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (change_original, "original", "red/0.png"),
     (add_original, "count", "red/late.png"),
     (leave_the_folder, "missing", "../outside.png"),
+    (loosen_the_levels, "budget", "manifest.json"),
+    (loosen_the_value, "budget", "manifest.json"),
+    (loosen_the_text, "budget", "manifest.json"),
+    (loosen_all_but_the_settings, "budget", "manifest.json"),
+    (write_no_budget, "budget", "manifest.json"),
+    (renumber_the_classes, "label", "manifest.json"),
+    (list_a_picture_twice, "count", "manifest.json"),
 ]
 
 
