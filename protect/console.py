@@ -3,8 +3,11 @@
 Progress bars on a terminal, plain lines in a log, nothing with --quiet.
 """
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
@@ -19,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from protect.errors import ProtectError
+from protect.errors import MachineError, ProtectError
 from protect.events import Event, Notice, StageAdvanced, StageFinished, StageStarted
 from protect.report.tables import printable, some_of
 
@@ -66,11 +69,13 @@ class Screen:
 
     def result(self, renderable: RenderableType) -> None:
         """Print a result for people."""
-        self.out.print(renderable)
+        with _written(self.out):
+            self.out.print(renderable)
 
     def document(self, document: BaseModel) -> None:
         """Print exactly one JSON document."""
-        self.out.file.write(document.model_dump_json(indent=1) + "\n")
+        with _written(self.out):
+            self.out.file.write(document.model_dump_json(indent=1) + "\n")
 
     def hint(self, text: str) -> None:
         """Say what to type next."""
@@ -90,6 +95,26 @@ class Screen:
         if self._stage is not None:
             self._stage.finish(seconds)
             self._stage = None
+
+
+@contextmanager
+def _written(console: Console) -> Iterator[None]:
+    """Make sure that a result has arrived, before the exit status says so.
+
+    Raises:
+        MachineError: If it has not: the disk is full, or the reader gone.
+    """
+    try:
+        yield
+        console.file.flush()
+    except OSError as error:
+        # What is left in the buffer must go somewhere, or Python tries again when it ends, and
+        # fails with a traceback and a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
+        raise MachineError(
+            f"the result cannot be written to standard output: {error.strerror or error}",
+            "free some space on that disk, or write elsewhere",
+        ) from error
 
 
 class _Bar:
