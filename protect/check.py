@@ -113,8 +113,7 @@ def find_source(protected: Path, given: Path | None) -> Path | None:
             )
         return given
     recorded = StateFolder.of(protected).read_run()
-    path = Path(str(recorded["source"])) if recorded and "source" in recorded else None
-    return path if path is not None and path.is_dir() else None
+    return recorded.source if recorded is not None and recorded.source.is_dir() else None
 
 
 def _examine(
@@ -241,8 +240,8 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def _original_labels(protected: Path, source: Path, manifest: Manifest) -> Iterator[Problem]:
     """Compare the labels of the manifest with those of the originals, as `run` read them."""
-    recorded = StateFolder.of(protected).read_run() or {}
-    labels = Path(recorded["labels"]) if recorded.get("labels") else None
+    recorded = StateFolder.of(protected).read_run()
+    labels = recorded.labels if recorded is not None else None
     if manifest.labels.kind == "csv" and (labels is None or not labels.is_file()):
         return
     try:

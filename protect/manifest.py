@@ -489,6 +489,12 @@ class CheckReport(_Document):
 Document = TypeVar("Document", bound=_Document)
 
 
+_DAMAGED = (
+    "restore it from a copy, or protect the originals again; a folder of another tool is verified "
+    "with --clean ORIGINALS"
+)
+
+
 def _as_json(document: BaseModel) -> str:
     return document.model_dump_json(indent=1) + "\n"
 
@@ -501,8 +507,8 @@ def _read(kind: type[Document], path: Path) -> Document:
             f"{path} does not exist",
             "name the folder that `protect run` wrote, or run it first",
         ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}", _DAMAGED) from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
@@ -513,4 +519,4 @@ def _read(kind: type[Document], path: Path) -> Document:
         return kind.model_validate(data)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
-        raise InputError(f"{path} is not a manifest of this tool", "", lines) from None
+        raise InputError(f"{path} is not a manifest of this tool", _DAMAGED, lines) from None

@@ -123,9 +123,12 @@ def remove_stale_temporaries(folder: Path) -> int:
 def is_within(path: Path, folder: Path) -> bool:
     """Whether `path` is `folder` or lies below it once links and `..` are followed.
 
-    Neither has to exist.
+    Neither has to exist. A name that no file can have is nowhere.
     """
-    return path.resolve().is_relative_to(folder.resolve())
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except ValueError:  # a null byte
+        return False
 
 
 def _refusal(verb: str, path: Path, error: OSError) -> MachineError:

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,6 +101,11 @@ def leave_the_folder(done: SimpleNamespace) -> None:
     rewrite_manifest(done)
 
 
+def name_no_file(done: SimpleNamespace) -> None:
+    record(done, "red/0.png")["output"] = "red/\0.png"
+    rewrite_manifest(done)
+
+
 def change_eps(done: SimpleNamespace, **changes: object) -> None:
     done.manifest["eps"] |= changes
     rewrite_manifest(done)
@@ -152,6 +158,7 @@ TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (change_original, "original", "red/0.png"),
     (add_original, "count", "red/late.png"),
     (leave_the_folder, "missing", "../outside.png"),
+    (name_no_file, "missing", "red/\0.png"),
     (loosen_the_levels, "budget", "manifest.json"),
     (loosen_the_value, "budget", "manifest.json"),
     (loosen_the_text, "budget", "manifest.json"),
@@ -172,7 +179,7 @@ def test_tampering_is_found_and_named(done, tamper, kind, file):
     assert (kind, file) in {(p["kind"], p["file"]) for p in report["problems"]}
     result = cli("check", done.protected)
     assert result.exit_code == 1
-    assert file in result.stdout
+    assert file.replace("\0", "\\x00") in result.stdout
 
 
 def test_an_untouched_folder_is_intact_and_its_budget_is_measured(done):
@@ -210,14 +217,55 @@ def test_without_the_originals_the_budget_is_said_to_be_unmeasured(done):
         (b'{"schema_version": 99}', "newer"),
         (b'{"schema_version": 1}', "not a manifest"),
         (b"\xff\xfe", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        ("folder", "cannot be read"),
     ],
 )
 def test_a_folder_without_a_readable_manifest_is_refused(done, content, words):
     path = done.protected / "manifest.json"
     path.unlink()
-    if content is not None:
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
         path.write_bytes(content)
     for command in ("check", "verify"):
         result = cli(command, done.protected)
         assert result.exit_code == 2
         assert words in result.stderr
+        assert "hint" in result.stderr
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut": b'{"source": "x',
+    "no JSON": b"\xff\xfe\0",
+    "a list": b"[]",
+    "a number": b"7",
+    "nothing": b"null",
+    "no keys": b"{}",
+    "no settings": b'{"source": "x"}',
+    "other types": b'{"source": 5, "settings": []}',
+    "labels of another type": b'{"source": "x", "settings": {}, "labels": 5}',
+    "deep": b"[" * 100_000,
+    "a folder": None,
+}
+
+
+def put(path: Path, content: bytes | None) -> None:
+    """Put a damaged file, or a folder, in the place of a file."""
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_notes_of_a_run_are_an_error_that_says_what_to_do(done, damage):
+    put(done.state / "run.json", DAMAGES[damage])
+    for words in (("check",), ("check", "--source", done.photos), ("verify",)):
+        result = cli(words[0], done.protected, *words[1:])
+        assert result.exit_code == 2, result.stderr
+        assert "run.json" in result.stderr
+        assert "--source" in result.stderr
+        assert "--clean" in result.stderr
