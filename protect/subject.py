@@ -4,7 +4,7 @@ Before anything is trained: is every picture what it is said to be, and how far 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from protect.check import examine_folder, find_source
@@ -16,6 +16,7 @@ from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
+from protect.output.folder import is_foreign_manifest
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
@@ -96,17 +97,26 @@ def open_subject(
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
     """
-    if (config.protected / MANIFEST_NAME).exists():
+    manifest = config.protected / MANIFEST_NAME
+    foreign = is_foreign_manifest(manifest)
+    if manifest.exists() and not (foreign and config.clean is not None):
         return _from_manifest(config, listener)
     if config.clean is None:
         raise InputError(
-            f"{config.protected / MANIFEST_NAME} does not exist",
+            f"{manifest} does not exist",
             "name the folder that `protect run` wrote; or, to verify the work of another tool, "
             "the originals with --clean DIR",
         )
-    return _from_pairs(
+    subject = _from_pairs(
         config.protected, config.clean, config.max_pixels, threads, accelerated, listener
     )
+    origin = (
+        f"the {MANIFEST_NAME} in {config.protected} was not written by protect and is not used"
+        if foreign
+        else f"{config.protected} has no {MANIFEST_NAME}"
+    )
+    promise = f"{origin}: no budget was promised, so none was checked"
+    return replace(subject, notes=(promise, *subject.notes))
 
 
 def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
@@ -196,9 +206,8 @@ def _from_pairs(
             problems,
         )
     unpaired = len(originals.samples) - len(images)
-    notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
     left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
-    notes += [*left_out, *published.notes]
+    notes = [*left_out, *published.notes]
     if unpaired:
         notes.append(f"{unpaired} originals have no protected copy and were left out")
     return Subject(

@@ -243,20 +243,45 @@ def test_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
     assert cell["network"]["weights"]["file"] == "vit.pth"
 
 
-def test_two_backbones_are_two_cells_and_the_worst_decides(done):
-    result = cli(
-        "verify",
-        done.protected,
-        *QUICK,
-        "--json",
-        "--backbone",
-        "tf_efficientnet_lite0",
-        "--backbone",
-        "timm:tf_efficientnet_lite0",
-    )
-    report = report_of(result)
-    assert len(report["cells"]) == 2
-    assert report["worst"] in (0, 1)
+def test_one_backbone_under_two_names_is_one_cell(done, monkeypatch):
+    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "timm:tf_efficientnet_lite0")
+    assert len(report_of(cli("verify", done.protected, *QUICK, "--json", *names))["cells"]) == 1
+
+
+def test_two_backbones_are_two_cells_and_the_worst_decides(done, monkeypatch):
+    def learned(self, training, backbone):
+        holds = training.network.name.endswith("lite0") and training.arm == "protected"
+        return Learned((0.5 if holds else 1.0,))
+
+    monkeypatch.setattr(Bench, "_train", learned)
+    test = write_colours(done.root / "test", per_class=60, seed=7)
+    names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "tf_efficientnet_lite1")
+    words = ("verify", done.protected, *QUICK, "--test", test, "--json", *names)
+    report = report_of(cli(*words))
+    assert [cell["verdict"] for cell in report["cells"]] == ["pass", "fail"]
+    assert (report["verdict"], report["worst"]) == ("fail", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tier", "ci", "--attack", "grey"), "--tier ci"),
+        (("--weights", "vit_b_16=w.pth"), "vit_b_16"),
+        (("--weights", "timm:resnet18=a", "--weights", "timm:resnet18=b"), "twice"),
+    ],
+)
+def test_flags_that_would_be_dropped_in_silence_are_refused(done, words, said):
+    result = cli("verify", done.protected, *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_state_folder_that_cannot_be_written_is_found_before_training(done):
+    (done.state / "verify").write_text("in the way")
+    result = cli("verify", done.protected, *QUICK)
+    assert result.exit_code == 3
+    assert "--no-cache" in result.stderr
 
 
 def test_the_held_out_pictures_are_recorded_and_of_every_class(done):
@@ -360,6 +385,27 @@ def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(do
         assert report["verdict"] == "fail"
         assert report["cells"][0]["retained"] > 0.9
         assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("content", ['{"name": "a web application"}', "[]", '"x"', "3"])
+def test_the_manifest_of_somebody_else_is_no_manifest(done, monkeypatch, content):
+    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    other = copy_of(done.photos, done.root / "other")
+    (other / "manifest.json").write_text(content)
+    report = report_of(cli("verify", other, "--clean", done.photos, *QUICK, "--json"))
+    assert any("was not written by protect" in note for note in report["notes"])
+    result = cli("verify", other, *QUICK)
+    assert result.exit_code == 2
+    assert "not a manifest" in result.stderr
+    assert "--clean" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"tool": {"name": "bait-protect"}}'])
+def test_a_damaged_manifest_of_ours_is_not_passed_over(done, content):
+    (done.protected / "manifest.json").write_text(content)
+    result = cli("verify", done.protected, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert "manifest.json" in result.stderr
 
 
 def test_a_destroyed_dataset_retains_nothing_and_is_no_pass(tmp_path):
