@@ -3,30 +3,44 @@
 Also the first stage of `protect verify`.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from protect.config import CheckConfig
+from protect.config import CheckConfig, Eps
 from protect.data.decode import decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import IMAGE_SUFFIXES
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
-from protect.errors import ImageRefused, InputError, ProtectError
+from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
+from protect.output.compare import Comparison, compare
 from protect.output.folder import StateFolder
-from protect.output.quality import measure
 from protect.system.device import thread_count
 from protect.system.files import is_within, sha256_of, stays_below
 from protect.system.parallel import ordered_map
 
 
 @dataclass(frozen=True, slots=True)
+class Examination:
+    """A check with what it saw on its way.
+
+    Attributes:
+        report: Everything found.
+        pairs: Source name -> the published picture beside its original, where both could be read.
+    """
+
+    report: CheckReport
+    pairs: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True)
 class _Finding:
     problems: tuple[Problem, ...]
-    levels: int | None
+    pair: Comparison | None = None
 
 
 def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckReport:
@@ -42,6 +56,11 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
     Raises:
         InputError: If there is no manifest, or the named originals do not exist.
     """
+    return examine_folder(config, listener).report
+
+
+def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examination:
+    """Check a folder as `check_folder` does, and keep what was seen of its pictures."""
     manifest = Manifest.read(config.protected)
     source = find_source(config.protected, config.source)
     threads = thread_count(config.workers)
@@ -55,6 +74,7 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
             listener(StageAdvanced())
             findings.append(finding)
     problems = [problem for finding in findings for problem in finding.problems]
+    problems += _contradictions(manifest)
     problems += _extra_files(config.protected, manifest)
     problems += _wrong_labels(config.protected, manifest)
     if not manifest.images:
@@ -65,15 +85,20 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
         notes.append("the originals are not at hand, so the budget was not measured again")
     else:
         problems += _original_labels(config.protected, source, manifest)
-    levels = [finding.levels for finding in findings if finding.levels is not None]
-    return CheckReport(
+    pairs = {
+        record.source: finding.pair
+        for record, finding in zip(manifest.images, findings, strict=True)
+        if finding.pair is not None
+    }
+    report = CheckReport(
         ok=not problems,
         n_images=len(manifest.images),
         budget_levels=manifest.eps.levels,
-        measured_levels=max(levels, default=None),
+        measured_levels=max((pair.quality.linf_levels for pair in pairs.values()), default=None),
         problems=tuple(problems),
         notes=tuple(notes),
     )
+    return Examination(report, pairs)
 
 
 def find_source(protected: Path, given: Path | None) -> Path | None:
@@ -89,8 +114,7 @@ def find_source(protected: Path, given: Path | None) -> Path | None:
             )
         return given
     recorded = StateFolder.of(protected).read_run()
-    path = Path(str(recorded["source"])) if recorded and "source" in recorded else None
-    return path if path is not None and path.is_dir() else None
+    return recorded.source if recorded is not None and recorded.source.is_dir() else None
 
 
 def _examine(
@@ -100,26 +124,26 @@ def _examine(
     levels, max_pixels = manifest.eps.levels, manifest.max_pixels
     path = protected / record.output
     if not is_within(path, protected):
-        return _Finding((_problem(record, "missing", "its path leaves the folder"),), None)
+        return _Finding((_problem(record, "missing", "its path leaves the folder"),))
     if not path.is_file():
-        return _Finding((_problem(record, "missing", "the file is gone"),), None)
+        return _Finding((_problem(record, "missing", "the file is gone"),))
     problems = []
     if sha256_of(path) != record.output_sha256:
         problems.append(_problem(record, "changed", "its bytes are not those that were written"))
     try:
         picture = decode(path, max_pixels)
     except ImageRefused as refusal:
-        return _Finding((*problems, _problem(record, "unreadable", refusal.message)), None)
+        return _Finding((*problems, _problem(record, "unreadable", refusal.message)))
     if (picture.width, picture.height) != (record.width, record.height):
         size = f"it is {picture.width}x{picture.height}, not {record.width}x{record.height}"
-        return _Finding((*problems, _problem(record, "size", size)), None)
+        return _Finding((*problems, _problem(record, "size", size)))
     if source is None:
-        return _Finding(tuple(problems), None)
+        return _Finding(tuple(problems))
 
     original_path = source / record.source
     if not stays_below(record.source) or not original_path.is_file():
         gone = Problem(file=record.source, kind="original", message="the original is gone")
-        return _Finding((*problems, gone), None)
+        return _Finding((*problems, gone))
     if sha256_of(original_path) != record.source_sha256:
         other = "the original is not the file that was protected"
         problems.append(Problem(file=record.source, kind="original", message=other))
@@ -127,18 +151,52 @@ def _examine(
         original = decode(original_path, max_pixels)
     except ImageRefused as refusal:
         bad = Problem(file=record.source, kind="original", message=refusal.message)
-        return _Finding((*problems, bad), None)
-    if original.pixels.shape != picture.pixels.shape:
-        shape = "its channels or size are not those of the original"
-        return _Finding((*problems, _problem(record, "size", shape)), None)
-    measured = measure(original.pixels, picture.pixels).linf_levels
+        return _Finding((*problems, bad))
+    try:
+        pair = compare(original, picture)
+    except ImageRefused as refusal:
+        return _Finding((*problems, _problem(record, "size", refusal.message)))
+    if not pair.same_opacity:
+        problems.append(_problem(record, "changed", "its alpha channel is not the original's"))
+    measured = pair.quality.linf_levels
     if measured > levels:
         over = f"a pixel differs from the original by {measured} levels; the budget is {levels}"
         problems.append(_problem(record, "budget", over))
     elif measured != record.linf_levels:
         differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
         problems.append(_problem(record, "budget", differs))
-    return _Finding(tuple(problems), measured)
+    return _Finding(tuple(problems), pair)
+
+
+def _contradictions(manifest: Manifest) -> Iterator[Problem]:
+    """Find what a manifest says twice and not the same."""
+
+    def problem(kind: ProblemKind, message: str) -> Problem:
+        return Problem(file=MANIFEST_NAME, kind=kind, message=message)
+
+    eps = manifest.eps
+    try:
+        meant = Eps.parse(eps.text)
+    except ConfigError as error:
+        yield problem("budget", error.message)
+    else:
+        if meant != eps:
+            yield problem(
+                "budget",
+                f"--eps {eps.text} is {meant.levels} levels ({meant.value}), it says {eps.levels} "
+                f"({eps.value})",
+            )
+    if manifest.config.get("eps", eps.model_dump()) != eps.model_dump():
+        yield problem("budget", "its settings have another --eps than its budget")
+    if manifest.classes != {name: i for i, name in enumerate(sorted(manifest.classes))}:
+        yield problem("label", "its classes are not numbered from 0 in the order of their names")
+    for names, what in (
+        ([image.source for image in manifest.images], "original"),
+        ([image.output for image in manifest.images], "protected picture"),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield problem("count", f"it lists the {what} {name} {count} times")
 
 
 def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -188,8 +246,8 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def _original_labels(protected: Path, source: Path, manifest: Manifest) -> Iterator[Problem]:
     """Compare the labels of the manifest with those of the originals, as `run` read them."""
-    recorded = StateFolder.of(protected).read_run() or {}
-    labels = Path(recorded["labels"]) if recorded.get("labels") else None
+    recorded = StateFolder.of(protected).read_run()
+    labels = recorded.labels if recorded is not None else None
     if manifest.labels.kind == "csv" and (labels is None or not labels.is_file()):
         return
     try:

@@ -298,9 +298,9 @@ class VerifyConfig(_Machine):
     Attributes:
         protected: Folder that `protect run` wrote, or any labelled folder if `clean` is given.
         backbones: Networks to train.
-        tier: Which cells are run, unless modes or attacks are named.
-        modes: Training modes to run instead of the tier's.
-        attacks: Attacks to run instead of the tier's, by name.
+        tier: Which cells are run; None for "quick", or for the modes and attacks that are named.
+        modes: Training modes to run instead of a tier.
+        attacks: Attacks to run instead of a tier, by name.
         clean: The originals; None for the folder that `protect run` recorded.
         test: Clean held-out pictures in class folders; None splits the originals.
         test_fraction: Share of the originals held out for testing where `test` is None.
@@ -323,7 +323,7 @@ class VerifyConfig(_Machine):
 
     protected: Path
     backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
-    tier: Tier = Tier.QUICK
+    tier: Tier | None = None
     modes: tuple[Mode, ...] = ()
     attacks: tuple[str, ...] = ()
     clean: Path | None = None

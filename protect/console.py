@@ -5,8 +5,11 @@ Progress bars on a terminal, plain lines in a log, nothing with --quiet.
 
 import io
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
@@ -21,7 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from protect.errors import ProtectError
+from protect.errors import MachineError, ProtectError
 from protect.events import Event, Notice, StageAdvanced, StageFinished, StageStarted
 from protect.report.tables import printable, some_of
 
@@ -72,7 +75,8 @@ class Screen:
 
     def result(self, renderable: RenderableType) -> None:
         """Print a result for people."""
-        self.out.print(renderable)
+        with _written(self.out):
+            self.out.print(renderable)
 
     def document(self, document: BaseModel) -> None:
         """Print exactly one JSON document."""
@@ -80,7 +84,8 @@ class Screen:
         if self.out.encoding != "utf-8":
             # JSON is UTF-8, and so is ASCII, whatever the encoding of the stream.
             text = json.dumps(json.loads(text), indent=1)
-        self.out.file.write(text + "\n")
+        with _written(self.out):
+            self.out.file.write(text + "\n")
 
     def hint(self, text: str) -> None:
         """Say what to type next."""
@@ -101,6 +106,26 @@ class Screen:
         if self._stage is not None:
             self._stage.finish(seconds)
             self._stage = None
+
+
+@contextmanager
+def _written(console: Console) -> Iterator[None]:
+    """Make sure that a result has arrived, before the exit status says so.
+
+    Raises:
+        MachineError: If it has not: the disk is full, or the reader gone.
+    """
+    try:
+        yield
+        console.file.flush()
+    except OSError as error:
+        # What is left in the buffer must go somewhere, or Python tries again when it ends, and
+        # fails with a traceback and a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
+        raise MachineError(
+            f"the result cannot be written to standard output: {error.strerror or error}",
+            "free some space on that disk, or write elsewhere",
+        ) from error
 
 
 class _Bar:

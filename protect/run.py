@@ -27,6 +27,7 @@ from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
+from protect.models.names import refuse_stray_weights
 from protect.output.folder import (
     StateFolder,
     begin,
@@ -78,6 +79,7 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
     state = StateFolder.of(config.output)
 
     # 1. Which pictures, under which labels, and may the output be written?
+    refuse_stray_weights(config.weights, [config.surrogate])
     refuse_occupied(config.output, config.existing)
     listing = discover(config.source, config.labels)
     for note in listing.notes:
@@ -210,7 +212,14 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
     if state.progress.is_file():
         try:
             unpack(engine, load_file(state.progress))
-        except (SafetensorError, KeyError, RuntimeError) as error:
+        except (
+            SafetensorError,
+            LookupError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise OutputError(
                 f"{state.progress} cannot be used: {error}", "start again with --overwrite"
             ) from None

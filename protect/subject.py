@@ -4,10 +4,10 @@ Before anything is trained: is every picture what it is said to be, and how far 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from protect.check import check_folder, find_source
+from protect.check import examine_folder, find_source
 from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
@@ -15,12 +15,15 @@ from protect.data.discover import Sample, discover
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
-from protect.output.quality import measure
+from protect.output.compare import LOWEST_PSNR, Comparison, compare
+from protect.output.folder import is_foreign_manifest
 from protect.report.examples import Example, make_example
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
 
 MOST_EXAMPLES = 6
+MOST_SPOILED = 0.05
+"""Share of pictures that may be unusable; the rest alone teaches nearly as much as all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Subject:
         folder: Of the published pictures.
         source: Of the originals.
         images: One record a pair, sorted by original.
+        pairs: Source name -> what was seen of its pair.
         class_index: Class name -> index.
         size: Side in pixels at which networks see the pictures, unless told otherwise.
         promised_levels: The budget; None where nobody promised one.
@@ -41,11 +45,23 @@ class Subject:
     folder: Path
     source: Path
     images: tuple[ImageRecord, ...]
+    pairs: Mapping[str, Comparison]
     class_index: dict[str, int]
     size: int
     promised_levels: int | None
     max_pixels: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """Why nothing that is measured on these pictures can be a pass; empty if it can."""
+        spoiled = sum(not pair.usable for pair in self.pairs.values())
+        if spoiled <= MOST_SPOILED * len(self.pairs):
+            return ""
+        return (
+            f"{spoiled} of {len(self.pairs)} published pictures are no longer usable as pictures: "
+            f"their PSNR is below {LOWEST_PSNR:g} dB, or little of them is left but the noise"
+        )
 
     def examples(self) -> list[Example]:
         """Return a few pairs to look at, of as many classes as possible.
@@ -81,17 +97,26 @@ def open_subject(
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
     """
-    if (config.protected / MANIFEST_NAME).exists():
+    manifest = config.protected / MANIFEST_NAME
+    foreign = is_foreign_manifest(manifest)
+    if manifest.exists() and not (foreign and config.clean is not None):
         return _from_manifest(config, listener)
     if config.clean is None:
         raise InputError(
-            f"{config.protected / MANIFEST_NAME} does not exist",
+            f"{manifest} does not exist",
             "name the folder that `protect run` wrote; or, to verify the work of another tool, "
             "the originals with --clean DIR",
         )
-    return _from_pairs(
+    subject = _from_pairs(
         config.protected, config.clean, config.max_pixels, threads, accelerated, listener
     )
+    origin = (
+        f"the {MANIFEST_NAME} in {config.protected} was not written by protect and is not used"
+        if foreign
+        else f"{config.protected} has no {MANIFEST_NAME}"
+    )
+    promise = f"{origin}: no budget was promised, so none was checked"
+    return replace(subject, notes=(promise, *subject.notes))
 
 
 def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
@@ -103,9 +128,10 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
             "control and no clean test",
             "name them with --clean DIR",
         )
-    check = check_folder(
+    examination = examine_folder(
         CheckConfig(protected=config.protected, source=source, workers=config.workers), listener
     )
+    check = examination.report
     if not check.ok:
         raise InputError(
             f"{config.protected} is not what its manifest says; a verdict on it would mean nothing",
@@ -116,6 +142,7 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
         folder=config.protected,
         source=source,
         images=manifest.images,
+        pairs=examination.pairs,
         class_index=manifest.classes,
         size=manifest.surrogate.input_size,
         promised_levels=manifest.eps.levels,
@@ -153,32 +180,41 @@ def _from_pairs(
     if wrong:
         raise InputError("the labels differ from those of the originals", "", wrong)
 
-    def compare(pair: tuple[Sample, Sample]) -> ImageRecord | str:
+    def examine(pair: tuple[Sample, Sample]) -> tuple[ImageRecord, Comparison] | str:
         copy, original = pair
         try:
             return _record(copy, original, max_pixels)
         except ImageRefused as refusal:
             return f"{copy.name}: {refusal.message}"
 
+    images: list[ImageRecord] = []
+    seen: dict[str, Comparison] = {}
+    problems: list[str] = []
     with stage("Comparing with the originals", len(pairs), listener):
-        records = []
-        for record in ordered_map(compare, pairs, threads):
+        for found in ordered_map(examine, pairs, threads):
             listener(StageAdvanced())
-            records.append(record)
-    problems = [record for record in records if isinstance(record, str)]
+            if isinstance(found, str):
+                problems.append(found)
+            else:
+                record, comparison = found
+                images.append(record)
+                seen[record.source] = comparison
     if problems:
-        raise InputError(f"{len(problems)} pictures cannot be compared", "", problems)
-    images = [record for record in records if isinstance(record, ImageRecord)]
+        raise InputError(
+            f"{len(problems)} pictures cannot be compared",
+            "publish each with the size, the channels and the alpha channel of its original",
+            problems,
+        )
     unpaired = len(originals.samples) - len(images)
-    notes = [f"{folder} has no {MANIFEST_NAME}: no budget was promised, so none was checked"]
     left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
-    notes += [*left_out, *published.notes]
+    notes = [*left_out, *published.notes]
     if unpaired:
         notes.append(f"{unpaired} originals have no protected copy and were left out")
     return Subject(
         folder=folder,
         source=clean,
         images=tuple(sorted(images, key=lambda image: image.source)),
+        pairs=seen,
         class_index=published.class_index,
         size=choose_size([(image.height, image.width) for image in images], accelerated),
         promised_levels=None,
@@ -199,15 +235,13 @@ def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:
     return table
 
 
-def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord:
+def _record(published: Sample, original: Sample, max_pixels: int) -> tuple[ImageRecord, Comparison]:
     after, before = decode(published.path, max_pixels), decode(original.path, max_pixels)
-    if after.pixels.shape != before.pixels.shape:
-        raise ImageRefused(
-            f"it is {after.width}x{after.height} of {after.pixels.shape[2]} channels, its original "
-            f"{before.width}x{before.height} of {before.pixels.shape[2]}",
-        )
-    quality = measure(before.pixels, after.pixels)
-    return ImageRecord(
+    comparison = compare(before, after)
+    if not comparison.same_opacity:
+        raise ImageRefused("its alpha channel is not the original's, which no budget covers")
+    quality = comparison.quality
+    record = ImageRecord(
         source=original.name,
         output=published.name,
         label=published.label,
@@ -220,3 +254,4 @@ def _record(published: Sample, original: Sample, max_pixels: int) -> ImageRecord
         ssim=quality.ssim,
         status="protected" if quality.linf_levels else "unchanged",
     )
+    return record, comparison

@@ -7,11 +7,9 @@ trained on.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from protect.config import VerifyConfig
+from protect.config import Tier, VerifyConfig
 from protect.documents.document import Tool
 from protect.documents.verify_report import Cell, Quality, Split, VerifyReport
 from protect.errors import ConfigError, InputError, NothingToDo
@@ -20,16 +18,24 @@ from protect.evaluation.cell import CellPlan, Loader, plan_cells, run_cell
 from protect.evaluation.journal import Journal
 from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.plan import Spec, not_run, plan
-from protect.evaluation.split import as_samples, chance_of, clean_test_folder, hold_out
+from protect.evaluation.split import (
+    as_samples,
+    chance_of,
+    clean_test_folder,
+    hold_out,
+    require_unseen,
+)
 from protect.evaluation.verdict import overall
-from protect.events import Listener, ignore
+from protect.events import Listener, Notice, ignore
 from protect.models.backbones import Backbone, load_backbone
+from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import StateFolder
 from protect.report.html import html_page
 from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.files import is_within, sha256_of, write_atomically
+from protect.system.workspace import workspace
 
 
 def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyReport:
@@ -55,7 +61,9 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     make_deterministic()
 
     # 1. Which cells. Whatever cannot work is said now, before hours are spent.
-    every = plan(config.backbones, config.tier, config.modes, config.attacks)
+    backbones = distinct(config.backbones)
+    refuse_stray_weights(config.weights, backbones)
+    every = plan(backbones, config.tier, config.modes, config.attacks)
     specs = config.shard.of(every) if config.shard else every
     if not specs:
         raise NothingToDo(
@@ -63,28 +71,33 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
             f"more than {len(every)} shards are of no use here",
         )
     _require_places(config)
+    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
+    journal.require_writable()
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
+    if subject.doubt:
+        listener(Notice(f"this cannot pass: {subject.doubt}", "warning"))
 
     # 3. Which pictures train, which test. The test is always clean.
-    material, split = _split(config, subject)
+    material, split = _split(config, subject, threads, listener)
     chance = chance_of([subject.class_index[sample.label] for sample in material.test])
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
     plans = plan_cells(specs, _loader(config, subject), material, config)
-    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
-    with tempfile.TemporaryDirectory(prefix="protect-verify-") as folder:
-        pictures = Pictures(material, Path(folder), threads, listener)
+    with workspace("protect-verify-") as folder:
+        pictures = Pictures(material, folder, threads, listener)
         bench = Bench(pictures, journal, device, listener)
         if config.merge:
             _require_results(plans, bench)
-        cells = tuple(run_cell(cell, bench, chance, config.max_retained) for cell in plans)
+        cells = tuple(
+            run_cell(cell, bench, chance, config.max_retained, subject.doubt) for cell in plans
+        )
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
-        tier="own" if config.modes or config.attacks else config.tier.value,
+        tier="own" if config.modes or config.attacks else (config.tier or Tier.QUICK).value,
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=cells,
@@ -129,17 +142,32 @@ def _write_files(report: VerifyReport, subject: Subject, config: VerifyConfig) -
         write_atomically(config.junit, junit_xml(report).encode())
 
 
-def _split(config: VerifyConfig, subject: Subject) -> tuple[Material, Split]:
+def _split(
+    config: VerifyConfig, subject: Subject, threads: int, listener: Listener
+) -> tuple[Material, Split]:
     if config.test is None:
-        train, held_out = hold_out(subject.images, config.test_fraction, config.seed)
+        shown = {source: pair.original for source, pair in subject.pairs.items()}
+        train, held_out = hold_out(subject.images, shown, config.test_fraction, config.seed)
         test = as_samples(held_out, subject.source, published=False)
         names = tuple(image.source for image in held_out)
         test_digests = [image.source_sha256 for image in held_out]
+        tested = {name: shown[name] for name in names}
     else:
         train = list(subject.images)
-        test = list(clean_test_folder(config.test, subject.class_index, subject.images))
+        samples, tested = clean_test_folder(
+            config.test,
+            subject.class_index,
+            threads=threads,
+            max_pixels=subject.max_pixels,
+            listener=listener,
+        )
+        test = list(samples)
         names = ()
         test_digests = [sha256_of(sample.path) for sample in test]
+    trained = [subject.pairs[image.source] for image in train]
+    known = {pair.original: "an original that was trained on" for pair in trained}
+    known |= {pair.published: "a protected picture" for pair in trained}
+    require_unseen(tested, known)
     if len({sample.label for sample in test}) < 2:
         raise InputError(
             "the test pictures are of fewer than two classes",

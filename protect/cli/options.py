@@ -51,7 +51,7 @@ def weight_files(pairs: list[str] | None) -> dict[str, Path]:
     """Read NAME=FILE pairs.
 
     Raises:
-        ConfigError: If one is not of this form.
+        ConfigError: If one is not of this form, or a name is given twice.
     """
     files: dict[str, Path] = {}
     for pair in pairs or ():
@@ -60,5 +60,7 @@ def weight_files(pairs: list[str] | None) -> dict[str, Path]:
             raise ConfigError(
                 f"--weights {pair!r} names no backbone", "type --weights vit_b_16=FILE"
             )
+        if name in files:
+            raise ConfigError(f"--weights names {name} twice", "give one file for each backbone")
         files[name] = Path(file)
     return files

@@ -41,17 +41,19 @@ def verify(
         ),
     ] = None,
     tier: Annotated[
-        Tier, typer.Option(help="How much is tried: quick, ci or release; see README.")
-    ] = Tier.QUICK,
+        Tier | None,
+        typer.Option(
+            help="How much is tried: quick (if nothing is named), ci or release; see README."
+        ),
+    ] = None,
     mode: Annotated[
         list[Mode] | None,
-        typer.Option(help="Training mode to run instead of the tier's; may be repeated."),
+        typer.Option(help="Training mode to run instead of a tier; may be repeated."),
     ] = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="Attack on the noise to run instead of the tier's, such as jpeg10; may be "
-            "repeated."
+            help="Attack on the noise to run instead of a tier, such as jpeg10; may be repeated."
         ),
     ] = None,
     clean: Annotated[

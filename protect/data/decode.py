@@ -156,6 +156,16 @@ def pixel_digest(picture: Picture) -> str:
     return digest.hexdigest()
 
 
+def same_opacity(one: Picture, other: Picture) -> bool:
+    """Say whether two pictures of one size are equally opaque everywhere.
+
+    A picture without an alpha channel is as one that is opaque throughout.
+    """
+    if one.alpha is not None and other.alpha is not None:
+        return np.array_equal(one.alpha, other.alpha)
+    return all(alpha is None or _unless_opaque(alpha) is None for alpha in (one.alpha, other.alpha))
+
+
 def _quieten_pillow() -> None:
     """Keep Pillow's warnings about damaged metadata off the terminal.
 

@@ -12,6 +12,10 @@ from protect.errors import InputError
 from protect.system.files import write_atomically
 
 MANIFEST_NAME = "manifest.json"
+_DAMAGED = (
+    "restore it from a copy, or protect the originals again; a folder of another tool is verified "
+    "with --clean ORIGINALS"
+)
 
 Status = Literal["protected", "unchanged"]
 
@@ -189,8 +193,8 @@ class Manifest(Document):
                 f"{path} does not exist",
                 "name the folder that `protect run` wrote, or run it first",
             ) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path} cannot be read: {error}", _DAMAGED) from None
         version = data.get("schema_version") if isinstance(data, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(
@@ -202,4 +206,4 @@ class Manifest(Document):
             return cls.model_validate(data)
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]]
-            raise InputError(f"{path} is not a manifest of this tool", "", lines) from None
+            raise InputError(f"{path} is not a manifest of this tool", _DAMAGED, lines) from None

@@ -96,8 +96,9 @@ class Cell(Document):
             stranger also has give alone.
         retained: `(peak - floor) / (control_peak - floor)`, at least 0; None where the
             control did not learn.
-        retained_low: Lower end of its 95 % interval: Wilson on the test count, and where there are
-            several seeds the wider of that and Student's interval over them.
+        retained_low: Lower end of its 95 % interval (MOVER-R), from those of the two accuracies:
+            Wilson on the test count, and where there are several seeds the wider of that and
+            Student's interval over them.
         retained_high: Upper end of it.
         n_train: Training pictures.
         n_test: Test pictures.

@@ -13,7 +13,7 @@ from protect.data.cache import PixelCache
 from protect.documents.document import Network
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.registry import make_attack
-from protect.evaluation.finetune import Examples, accuracy, fine_tune
+from protect.evaluation.finetune import Examples, Learned, accuracy, fine_tune
 from protect.evaluation.freeze import PartlyFrozen
 from protect.evaluation.journal import Journal, Result
 from protect.evaluation.pictures import Arm, Pictures, Prepared
@@ -120,14 +120,15 @@ class Bench:
     def _train(self, training: Training) -> Result:
         if training.recipe.trained == "head":
             start = time.perf_counter()
-            curve = self._train_head(training)
+            learned = self._train_head(training)
         else:
             backbone = training.load()
             start = time.perf_counter()
-            curve = self._train_network(training, backbone)
-        return Result(curve, round(time.perf_counter() - start, 2))
+            learned = self._train_network(training, backbone)
+        seconds = round(time.perf_counter() - start, 2)
+        return Result(learned.curve, seconds, learned.diverged_in)
 
-    def _train_head(self, training: Training) -> tuple[float, ...]:
+    def _train_head(self, training: Training) -> Learned:
         """Train a layer on features of the frozen network.
 
         Most do not depend on the seed, so that all seeds share them. Where the attack learns from
@@ -158,21 +159,22 @@ class Bench:
         layer = fresh_layer(train, self._classes, training.seed)
         return self._fine_tune(layer, train, test, training, attack, CPU)
 
-    def _train_network(self, training: Training, backbone: Backbone) -> tuple[float, ...]:
+    def _train_network(self, training: Training, backbone: Backbone) -> Learned:
         recipe, attack = training.recipe, make_attack(training.attack)
         train, clean, test = self._prepared(training, attack)
         backbone = backbone.to(self.device)
         network = PartlyFrozen(backbone) if recipe.trained == "late stages" else backbone
-        curve = self._fine_tune(network, train, test, training, attack, self.device)
-        if not recipe.refit:
-            return curve
+        learned = self._fine_tune(network, train, test, training, attack, self.device)
+        if not recipe.refit or learned.diverged_in is not None:
+            return learned
         body = FeaturesOnly(backbone)
         features, tests = standardised(
             embed(body, clean, self.device), embed(body, test, self.device)
         )
         layer = fresh_layer(features, self._classes, training.seed)
         refit(layer, features)
-        return (accuracy(layer, tests, CPU),)
+        refitted = accuracy(layer, tests, CPU)
+        return Learned((0.0,), recipe.epochs) if refitted is None else Learned((refitted,))
 
     def _prepared(self, training: Training, attack: Attack) -> Prepared:
         return self.pictures.prepare(
@@ -187,7 +189,7 @@ class Bench:
         training: Training,
         attack: Attack,
         device: torch.device,
-    ) -> tuple[float, ...]:
+    ) -> Learned:
         return fine_tune(
             network,
             train,

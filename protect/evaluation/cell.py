@@ -104,7 +104,9 @@ def _plan_cell(
     )
 
 
-def run_cell(cell: CellPlan, bench: Bench, chance: float, max_retained: float) -> Cell:
+def run_cell(
+    cell: CellPlan, bench: Bench, chance: float, max_retained: float, doubt: str = ""
+) -> Cell:
     """Train on the originals and on the protected pictures, with every seed, and compare.
 
     Args:
@@ -112,6 +114,7 @@ def run_cell(cell: CellPlan, bench: Bench, chance: float, max_retained: float) -
         bench: Where.
         chance: Accuracy of always answering the most frequent test class.
         max_retained: The threshold, in [0, 1].
+        doubt: Why no cell of these pictures may pass; empty if they may.
     """
 
     def run(trainings: Sequence[Training]) -> list[Result]:
@@ -134,6 +137,8 @@ def run_cell(cell: CellPlan, bench: Bench, chance: float, max_retained: float) -
         floor=floor,
         n_test=n_test,
         max_retained=max_retained,
+        broken=_divergence("the control", control + alone),
+        doubt=_divergence("training on the protected pictures", protected) or doubt,
     )
     network = cell.control[0].network
     return Cell(
@@ -175,6 +180,12 @@ def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
     few = max(len(material.class_index), round(len(material.originals) * recipe.clean_share))
     full = recipe_for(Mode.FULL, few, epochs=config.epochs, lr=config.lr)
     return replace(full, clean_share=recipe.clean_share)
+
+
+def _divergence(what: str, results: Sequence[Result]) -> str:
+    """Say that one of these trainings diverged; empty if none did."""
+    epochs = [result.diverged_in for result in results if result.diverged_in is not None]
+    return f"{what} diverged in epoch {min(epochs)}; try a smaller --lr" if epochs else ""
 
 
 def _mean_peak(results: Sequence[Result]) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -9,12 +10,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protect.data.augment import random_crop_flip
-from protect.errors import MachineError
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.recipes import Recipe
 from protect.system.device import generator
 
 TEST_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a training gave.
+
+    Attributes:
+        curve: Test accuracy after each epoch, as fractions.
+        diverged_in: Epoch in which the loss or the answers left the finite numbers, where training
+            ended and the curve with it; its accuracy counts as 0. None for a sound training.
+    """
+
+    curve: tuple[float, ...]
+    diverged_in: int | None = None
 
 
 class Examples(Protocol):
@@ -41,7 +55,7 @@ def fine_tune(
     seed: int,
     device: torch.device,
     on_epoch: Callable[[float], None],
-) -> tuple[float, ...]:
+) -> Learned:
     """Train those parameters of `network` that want a gradient; measure on `test` every epoch.
 
     Args:
@@ -55,12 +69,6 @@ def fine_tune(
         seed: Of the order and the augmentation; the same for a control and its counterpart.
         device: Where `network` is.
         on_epoch: Told the test accuracy after each epoch.
-
-    Returns:
-        Test accuracy after each epoch, as fractions.
-
-    Raises:
-        MachineError: If the loss is no longer finite.
     """
     draws = generator(seed, "fine-tune")
     batch_size = min(recipe.batch_size, len(train))
@@ -77,7 +85,7 @@ def fine_tune(
     def classify(view: Tensor) -> Tensor:
         return answer(network, view, device)
 
-    curve = []
+    curve: list[float] = []
     for epoch in range(recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
@@ -95,25 +103,30 @@ def fine_tune(
             optimiser.step()
             schedule.step()
             total += loss.detach()
-        if not math.isfinite(total.item()):
-            raise MachineError(
-                f"the training loss left the finite numbers in epoch {epoch + 1}",
-                "try a smaller --lr",
-            )
-        curve.append(accuracy(network, test, device))
-        on_epoch(curve[-1])
-    return tuple(curve)
+        measured = accuracy(network, test, device)
+        if measured is None or not math.isfinite(total.item()):
+            return Learned((*curve, 0.0), diverged_in=epoch + 1)
+        curve.append(measured)
+        on_epoch(measured)
+    return Learned(tuple(curve))
 
 
-def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float:
-    """Return the share of `test` that `network`, in evaluation mode, gets right."""
+def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float | None:
+    """Return the share of `test` that `network`, in evaluation mode, gets right.
+
+    Returns:
+        A fraction; None if any answer is not finite, since that is none at all and yet would count
+        as the first class.
+    """
     network.eval()
     right = torch.zeros((), dtype=torch.int64, device=device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     with torch.no_grad():
         for index in torch.split(torch.arange(len(test)), TEST_BATCH):
             logits = answer(network, load(test, index, device), device)
             right += (logits.argmax(dim=1) == test.labels[index].to(device)).sum()
-    return right.item() / len(test)
+            finite &= logits.isfinite().all()
+    return right.item() / len(test) if finite else None
 
 
 def load(examples: Examples, index: Tensor, device: torch.device) -> Tensor:

@@ -6,12 +6,13 @@ An interrupted verification goes on where it was, and a repeated one is instant.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from protect.system.files import write_atomically
+from protect.errors import OutputError
+from protect.system.files import require_writable, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
@@ -39,10 +40,17 @@ no figure.
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a training gave: clean-test accuracy by epoch, as fractions, and its seconds."""
+    """What a training gave.
+
+    Attributes:
+        curve: Clean-test accuracy by epoch, as fractions.
+        seconds: That it took.
+        diverged_in: Epoch in which it diverged; None for a sound training.
+    """
 
     curve: tuple[float, ...]
     seconds: float
+    diverged_in: int | None = None
 
 
 class Journal:
@@ -55,8 +63,23 @@ class Journal:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
+    def require_writable(self) -> None:
+        """Find out before hours of training whether their results can be kept.
+
+        Raises:
+            MachineError: If they cannot.
+        """
+        if self.folder is not None:
+            require_writable(
+                self.folder, "allow yourself to write there, or keep no results with --no-cache"
+            )
+
     def find(self, identity: Mapping[str, Any]) -> Result | None:
-        """Return the result of a training of this identity, if there is a sound one."""
+        """Return the result of a training of this identity, if there is a sound one.
+
+        Raises:
+            OutputError: If a folder is in its place, where no result could be kept.
+        """
         if self.folder is None:
             return None
         try:
@@ -64,16 +87,23 @@ class Journal:
             curve = tuple(map(float, found["curve"]))
             if not curve or not all(0 <= value <= 1 for value in curve):
                 return None
-            return Result(curve, float(found["seconds"]))
-        except (OSError, ValueError, TypeError, LookupError):
+            diverged_in = found["diverged_in"]
+            return Result(
+                curve, float(found["seconds"]), None if diverged_in is None else int(diverged_in)
+            )
+        except IsADirectoryError as error:
+            raise OutputError(
+                f"{error.filename} is a folder where protect keeps a result",
+                "move it elsewhere, or keep no results with --no-cache",
+            ) from None
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             return None
 
     def keep(self, identity: Mapping[str, Any], result: Result) -> None:
         """Write a result, whole or not at all."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"identity": identity, "curve": result.curve, "seconds": result.seconds}
+        content = {"identity": identity, **asdict(result)}
         path = _path(self.folder, identity)
         write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
 

@@ -38,22 +38,29 @@ _ATTACKS: dict[Tier, tuple[str, ...]] = {
 
 
 def plan(
-    backbones: Sequence[str], tier: Tier, modes: Sequence[Mode], attacks: Sequence[str]
+    backbones: Sequence[str], tier: Tier | None, modes: Sequence[Mode], attacks: Sequence[str]
 ) -> tuple[Spec, ...]:
     """List the cells, plain full fine-tuning first.
 
     Args:
         backbones: Names of networks.
-        tier: Which cells, unless modes or attacks are named.
+        tier: Which cells, where no modes or attacks are named; None for the quick tier.
         modes: Own training modes; with `attacks` every pair of both.
         attacks: Own attacks; without `modes` they go with full fine-tuning.
 
     Raises:
-        ConfigError: If there is no such attack, or it cannot act in one of the modes.
+        ConfigError: If there is no such attack, or it cannot act in one of the modes, or a tier is
+            given besides.
     """
+    if tier is not None and (modes or attacks):
+        raise ConfigError(
+            f"--tier {tier} names all cells, and --mode or --attack names others",
+            "give either; a second verification finds the finished trainings of the first again",
+        )
     if modes or attacks:
         pairs = [(mode, attack) for mode in modes or (Mode.FULL,) for attack in attacks or (PLAIN,)]
     else:
+        tier = tier or Tier.QUICK
         pairs = [(mode, PLAIN) for mode in _MODES[tier]]
         pairs += [(Mode.FULL, attack) for attack in _ATTACKS[tier]]
     impossible = [f"{mode} with {attack}" for mode, attack in pairs if not _possible(mode, attack)]

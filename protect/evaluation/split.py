@@ -7,30 +7,33 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from protect.data.decode import decode, pixel_digest
 from protect.data.discover import Sample, discover
 from protect.documents.manifest import ImageRecord
-from protect.errors import InputError
+from protect.errors import ImageRefused, InputError
+from protect.events import Listener, StageAdvanced, stage
 from protect.system.device import generator
-from protect.system.files import sha256_of
+from protect.system.parallel import ordered_map
 
 
 def hold_out(
-    images: Sequence[ImageRecord], fraction: float, seed: int
+    images: Sequence[ImageRecord], shown: Mapping[str, str], fraction: float, seed: int
 ) -> tuple[list[ImageRecord], list[ImageRecord]]:
     """Split published pictures into training and test, class by class.
 
-    Copies of one source picture (the same bytes) go to the same side, so that no test picture has
+    Copies of one source picture (the same pixels) go to the same side, so that no test picture has
     been trained on under another name. A class of one picture only trains.
 
     Args:
         images: Records of a manifest.
+        shown: Source name -> digest of the pixels of the original.
         fraction: Share to test on, in (0, 1); every class of two or more gives at least one.
         seed: Of the draw.
 
     Returns:
         Training and test records, each in the order of `images`.
     """
-    label_of = {image.source_sha256: image.label for image in images}
+    label_of = {shown[image.source]: image.label for image in images}
     groups: dict[str, list[str]] = defaultdict(list)
     for digest, label in label_of.items():
         groups[label].append(digest)
@@ -39,23 +42,33 @@ def hold_out(
         count = min(max(1, round(len(digests) * fraction)), len(digests) - 1)
         order = torch.randperm(len(digests), generator=generator(seed, "split", label))
         tested.update(digests[i] for i in order[:count].tolist())
-    train = [image for image in images if image.source_sha256 not in tested]
-    test = [image for image in images if image.source_sha256 in tested]
+    train = [image for image in images if shown[image.source] not in tested]
+    test = [image for image in images if shown[image.source] in tested]
     return train, test
 
 
 def clean_test_folder(
-    folder: Path, classes: Container[str], images: Sequence[ImageRecord]
-) -> tuple[Sample, ...]:
-    """Find the pictures of a test folder and make sure that they can be tested on.
+    folder: Path,
+    classes: Container[str],
+    *,
+    threads: int,
+    max_pixels: int,
+    listener: Listener,
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Find the pictures of a test folder, and what each shows.
 
     Args:
         folder: Class folders of clean pictures.
         classes: Names of the classes that are trained on.
-        images: The training pictures.
+        threads: That decode.
+        max_pixels: Larger pictures are refused.
+        listener: Told of each picture.
+
+    Returns:
+        The pictures, and name -> digest of the pixels.
 
     Raises:
-        InputError: If a class is unknown, or a picture is a training or a protected one.
+        InputError: If a class is unknown, or a picture cannot be read.
     """
     listing = discover(folder)
     unknown = [name for name in listing.classes if name not in classes]
@@ -65,20 +78,51 @@ def clean_test_folder(
             "name its folders as in the training data",
             unknown,
         )
-    known = {image.source_sha256: "an original that was trained on" for image in images}
-    known |= {image.output_sha256: "a protected picture" for image in images}
-    overlap = [
-        f"{sample.name} is {known[digest]}"
-        for sample in listing.samples
-        if (digest := sha256_of(sample.path)) in known
-    ]
+
+    def look(sample: Sample) -> str | ImageRefused:
+        try:
+            return pixel_digest(decode(sample.path, max_pixels))
+        except ImageRefused as refusal:
+            return refusal
+
+    shown: dict[str, str] = {}
+    refused: list[str] = []
+    with stage("Comparing the test pictures", len(listing.samples), listener):
+        looks = ordered_map(look, listing.samples, threads)
+        for sample, found in zip(listing.samples, looks, strict=True):
+            listener(StageAdvanced())
+            if isinstance(found, ImageRefused):
+                refused.append(f"{sample.name}: {found.message}")
+            else:
+                shown[sample.name] = found
+    if refused:
+        raise InputError(
+            f"{len(refused)} pictures of the test folder {folder} cannot be read",
+            "remove or repair them",
+            refused,
+        )
+    return listing.samples, shown
+
+
+def require_unseen(test: Mapping[str, str], trained: Mapping[str, str]) -> None:
+    """Make sure that no test picture was trained on, nor is a protected one.
+
+    Pixels are compared, since a copy in another format or with other metadata shows the same.
+
+    Args:
+        test: Name -> digest of the pixels, of the test pictures.
+        trained: Digest of the pixels -> what was trained on there, in words.
+
+    Raises:
+        InputError: Naming each test picture that is among them.
+    """
+    overlap = [f"{name} is {trained[digest]}" for name, digest in test.items() if digest in trained]
     if overlap:
         raise InputError(
-            f"{len(overlap)} pictures of the test folder {folder} are not fit for testing",
-            "test on clean pictures that were not protected",
+            f"{len(overlap)} of the test pictures are not fit for testing",
+            "test on clean pictures that were not protected: name their folder with --test",
             overlap,
         )
-    return listing.samples
 
 
 def as_samples(images: Sequence[ImageRecord], folder: Path, published: bool) -> list[Sample]:

@@ -12,9 +12,22 @@ Z_95 = 1.959964
 T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """The same of Student's distribution with 1 to 10 degrees of freedom; more get the last."""
 FEWEST_TEST_PICTURES = 30
-"""Below it the interval of the control, which is not counted, is too wide as well."""
+"""Fewer are no ground for a verdict, however clear: each is worth three points of accuracy."""
 SMALLEST_GAIN = 0.05
 """Of the control over the floor; a smaller one is no ground for a ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A quantity with its 95 % interval; `low <= value <= high`."""
+
+    low: float
+    value: float
+    high: float
+
+    def above(self, floor: float) -> "Estimate":
+        """Return by how much it is above an exactly known floor."""
+        return Estimate(self.low - floor, self.value - floor, self.high - floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +38,8 @@ class Judgement:
         retained: Share of what the control learned above chance, at least 0; None if it did not.
         low: Lower end of its 95 % interval.
         high: Upper end of it.
-        verdict: "pass" where the whole interval is at or below the threshold, "fail" where all of
-            it is above, else "inconclusive".
+        verdict: "pass" where the whole interval is at or below the threshold and nothing else
+            speaks against it, "fail" where all of it is above, else "inconclusive".
         reason: The same in words.
     """
 
@@ -65,6 +78,60 @@ def seeds_interval(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values) - spread, fmean(values) + spread
 
 
+def estimate(accuracies: Sequence[float], n_test: int) -> Estimate:
+    """Return the mean accuracy over the seeds, of all test pictures of the kind.
+
+    The interval covers the test pictures (Wilson), which are the same for every seed, and with
+    several seeds the trainings as well (Student): at each end the farther of the two.
+
+    Args:
+        accuracies: One a seed.
+        n_test: Test pictures.
+    """
+    mean = fmean(accuracies)
+    low, high = wilson_interval(round(mean * n_test), n_test)
+    if len(accuracies) > 1:
+        seeds_low, seeds_high = seeds_interval(accuracies)
+        low, high = min(low, seeds_low), max(high, seeds_high)
+    return Estimate(low, mean, high)
+
+
+def ratio_interval(part: Estimate, whole: Estimate) -> tuple[float, float]:
+    """Return the 95 % interval of `part / whole`, not below 0 (MOVER-R).
+
+    A ratio r is in it where 0 is in the interval of `part - r * whole`, whose distance to either
+    end is the root of the summed squares of the distances of the two. Donner and Zou, "Closed-form
+    confidence intervals for functions of the normal mean and standard deviation", Statistical
+    Methods in Medical Research 21 (2012); Newcombe, "MOVER-R confidence intervals for ratios and
+    products of two independently estimated quantities", the same journal, 25 (2016).
+
+    It takes the two for independent. Here both are measured on the same test pictures, and a
+    picture that is easy after one training tends to be easy after the other: the difference then
+    varies less than it is said to, and the interval is too wide rather than too narrow.
+
+    Args:
+        part: Any quantity.
+        whole: Its interval is above 0.
+    """
+    product = part.value * whole.value
+
+    def root(part_end: float, whole_end: float) -> tuple[float, float, float]:
+        """Return a, c and the root of the discriminant of `a r^2 - 2 product r + c = 0`."""
+        a = whole_end * (2 * whole.value - whole_end)
+        c = part_end * (2 * part.value - part_end)
+        # Below 0 only by rounding, where both intervals are points.
+        return a, c, math.sqrt(max(0.0, product**2 - a * c))
+
+    low = high = 0.0
+    if part.low > 0:
+        _, c, spread = root(part.low, whole.high)
+        low = c / (product + spread)
+    if part.high > 0:
+        a, _, spread = root(part.high, whole.low)
+        high = (product + spread) / a
+    return low, high
+
+
 def judge(
     protected: Sequence[float],
     control: Sequence[float],
@@ -73,11 +140,13 @@ def judge(
     floor: float,
     n_test: int,
     max_retained: float,
+    broken: str = "",
+    doubt: str = "",
 ) -> Judgement:
     """Compare the peak accuracies of one cell.
 
-    The interval covers the test pictures (Wilson), and with several seeds the trainings as well
-    (Student): at each end the farther of the two.
+    The interval of `retained` covers what `estimate` says, of both trainings. The floor is taken
+    for exact.
 
     Args:
         protected: Peak clean-test accuracy after training on protected pictures, in [0, 1], one
@@ -88,38 +157,46 @@ def judge(
             has some clean ones.
         n_test: Test pictures.
         max_retained: The threshold, in [0, 1].
+        broken: Why there is nothing to compare with; empty where there is.
+        doubt: Why even the best figures are no pass; empty where there is no such reason.
     """
-    mean, control_mean = fmean(protected), fmean(control)
-    if not control_learned(control_mean, chance):
+    if broken:
+        return _no_comparison(broken)
+    got, full = estimate(protected, n_test), estimate(control, n_test)
+    if not control_learned(full.value, chance):
         return _no_comparison(
-            f"the control learned too little to compare with ({control_mean:.1%}, "
+            f"the control learned too little to compare with ({full.value:.1%}, "
             f"chance {chance:.1%})"
         )
-    if control_mean - floor < SMALLEST_GAIN:
+    if full.value - floor < SMALLEST_GAIN:
         return _no_comparison(
             f"the clean pictures alone do as well ({floor:.1%}) as with all originals "
-            f"({control_mean:.1%})"
+            f"({full.value:.1%})"
         )
     if n_test < FEWEST_TEST_PICTURES:
         return _no_comparison(
             f"{n_test} test pictures are too few to tell: {FEWEST_TEST_PICTURES} are needed"
         )
 
-    def share(accuracy: float) -> float:
-        return max(0.0, (accuracy - floor) / (control_mean - floor))
-
-    low, high = wilson_interval(round(mean * n_test), n_test)
-    if high < chance / 2:  # a constant answer hardly does worse than that
+    if got.high < chance / 2:  # a constant answer hardly does worse than that
         return _no_comparison(
-            f"{mean:.1%} is far below chance ({chance:.1%}): something was learned, "
+            doubt
+            or f"{got.value:.1%} is far below chance ({chance:.1%}): something was learned, "
             "the wrong way round, and answers can be turned round"
         )
-    if len(protected) > 1:
-        seeds_low, seeds_high = seeds_interval(protected)
-        low, high = min(low, seeds_low), max(high, seeds_high)
-    low, retained, high = share(low), share(mean), share(high)
-    if high <= max_retained:
-        verdict: Verdict = "pass"
+    if full.low <= floor:
+        return _no_comparison(
+            f"the control may have learned nothing: {full.value:.1%}, with a 95 % interval that "
+            f"reaches down to the floor ({floor:.1%}); try more test pictures, or more seeds"
+        )
+    gained, learned = got.above(floor), full.above(floor)
+    retained = max(0.0, gained.value / learned.value)
+    low, high = ratio_interval(gained, learned)
+    verdict: Verdict
+    if high <= max_retained and doubt:
+        verdict, reason = "inconclusive", f"retained {retained:.2f}, but {doubt}"
+    elif high <= max_retained:
+        verdict = "pass"
         reason = f"retained {retained:.2f}, at most {max_retained:g} allowed"
     elif low > max_retained:
         verdict = "fail"

@@ -4,6 +4,7 @@ Owns the rule that a bare name is torchvision's if it has such a network, else t
 of weights.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -61,6 +62,45 @@ def resolve(text: str) -> BackboneName:
         if similar
         else "use the name of a torchvision or timm classification network, such as vit_b_16",
     )
+
+
+def distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    """Drop each name of a network that an earlier one means already.
+
+    Raises:
+        ConfigError: If there is no such network.
+    """
+    first: dict[BackboneName, str] = {}
+    for text in texts:
+        first.setdefault(resolve(text), text)
+    return tuple(first.values())
+
+
+def refuse_stray_weights(files: Iterable[str], used: Sequence[str]) -> None:
+    """Refuse weight files that would not be read.
+
+    Args:
+        files: Names of the networks that a file is given for.
+        used: Names of the networks that are used.
+
+    Raises:
+        ConfigError: If a file is given for a network that is not used, or two for one.
+    """
+    known = {resolve(text) for text in used}
+    named: dict[BackboneName, str] = {}
+    for text in files:
+        name = resolve(text)
+        if name not in known:
+            raise ConfigError(
+                f"--weights {text}=FILE is for {name}, which is not used",
+                f"used here: {', '.join(str(resolve(text)) for text in used)}",
+            )
+        other = named.setdefault(name, text)
+        if other != text:
+            raise ConfigError(
+                f"--weights {other}=FILE and --weights {text}=FILE are for the same network",
+                "give one of them",
+            )
 
 
 def _is_folder(name: str) -> bool:

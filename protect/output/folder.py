@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from protect.config import Existing
 from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
@@ -19,6 +21,22 @@ from protect.system.files import (
     sha256_of,
     write_atomically,
 )
+
+
+class RunRecord(BaseModel):
+    """What `run` notes of itself for resume, check and verify.
+
+    Attributes:
+        source: Folder of the originals.
+        labels: The `--labels` table; None without one.
+        settings: All that changes the published bytes, as JSON values.
+        digests: Source name -> sha256 of the file, of every picture that was read.
+    """
+
+    source: Path
+    labels: Path | None = None
+    settings: dict[str, Any]
+    digests: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +85,33 @@ class StateFolder:
         """One line per written picture (JSON lines)."""
         return self.path / "journal.jsonl"
 
-    def read_run(self) -> dict[str, Any] | None:
-        """Return the recorded settings, or None where there are none."""
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a run keeps."""
+        return self.run, self.progress, self.patterns, self.journal
+
+    def read_run(self) -> RunRecord | None:
+        """Return what the run noted, or None where there is nothing.
+
+        Raises:
+            OutputError: If it is damaged.
+        """
         try:
-            settings = json.loads(self.run.read_bytes())
+            return RunRecord.model_validate_json(self.run.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
-            raise OutputError(
-                f"{self.run} cannot be read: {error}", "run again with --overwrite"
-            ) from None
-        return settings if isinstance(settings, dict) else None
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except ValidationError as error:
+            reason = "; ".join(
+                ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"])))
+                for item in error.errors()
+            )
+        raise OutputError(
+            f"{self.run} is damaged: {reason}",
+            "remove it, and name the originals to check with --source or to verify with --clean; "
+            "or protect them again with `protect run --overwrite`",
+        )
 
     def write_run(self, settings: Mapping[str, Any]) -> None:
         """Record the settings of a run."""
@@ -94,7 +128,7 @@ class StateFolder:
         Blank lines and a line cut short by a kill are passed over.
         """
         try:
-            lines = self.journal.read_text(encoding="utf-8").splitlines()
+            lines = self.journal.read_bytes().splitlines()
         except FileNotFoundError:
             return {}
         records = {}
@@ -138,11 +172,22 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
 
     Raises:
         OutputError: If it is a file, or not empty and neither resumed nor overwritten, or to be
-            overwritten but not written by this tool.
+            overwritten but not written by this tool, or if a file of this tool is a folder there.
     """
     state = StateFolder.of(output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file", "choose a folder with -o")
+    if state.path.exists() and not state.path.is_dir():
+        raise OutputError(
+            f"{state.path} is a file where the state folder of {output} would be",
+            "move it elsewhere, or choose another folder with -o",
+        )
+    for file in (*state.files, output / MANIFEST_NAME):
+        if file.is_dir():
+            raise OutputError(
+                f"{file} is a folder where protect keeps a file",
+                "move it elsewhere, or choose another folder with -o",
+            )
     occupied = (output.is_dir() and any(output.iterdir())) or state.run.is_file()
     ours = _is_our_manifest(output / MANIFEST_NAME) or state.run.is_file()
     if occupied and existing is Existing.REFUSE:
@@ -180,7 +225,7 @@ def remove_previous(output: Path) -> None:
         for folder in sorted(_folders(output), key=lambda path: len(path.parts), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    for file in (state.run, state.progress, state.patterns, state.journal):
+    for file in state.files:
         file.unlink(missing_ok=True)
 
 
@@ -224,10 +269,12 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
     Raises:
         OutputError: If it was begun with other settings, naming each difference.
     """
-    before = StateFolder.of(output).read_run()
-    if before is None or existing is not Existing.RESUME:
+    if existing is not Existing.RESUME:
         return False
-    old = before.get("settings", {})
+    before = StateFolder.of(output).read_run()
+    if before is None:
+        return False
+    old = before.settings
     changed = [
         f"{name}: was {old.get(name)!r}, is {settings.get(name)!r}"
         for name in sorted(old.keys() | settings.keys())
@@ -253,7 +300,8 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
         OutputError: If a picture is not as it was when the run was begun, naming each.
     """
     state = StateFolder.of(output)
-    before = (state.read_run() or {}).get("digests", {})
+    run = state.read_run()
+    before = run.digests if run else {}
     changed = [name for name, digest in digests.items() if before.get(name) != digest]
     if changed:
         raise OutputError(
@@ -304,8 +352,16 @@ def _folders(output: Path) -> Iterator[Path]:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def is_foreign_manifest(path: Path) -> bool:
+    """Say whether a file named like a manifest is sound JSON, but not written by this tool.
+
+    One that cannot be read is not: it may be a damaged one of ours.
+    """
+    return _read_json(path) is not None and not _is_our_manifest(path)
 
 
 def _is_our_manifest(path: Path) -> bool:
@@ -316,7 +372,9 @@ def _is_our_manifest(path: Path) -> bool:
 
 def _listed(path: Path) -> list[str]:
     data = _read_json(path)
-    images = data.get("images", []) if isinstance(data, dict) and _is_our_manifest(path) else []
+    images = data.get("images") if isinstance(data, dict) and _is_our_manifest(path) else None
     return [
-        str(image["output"]) for image in images if isinstance(image, dict) and "output" in image
+        str(image["output"])
+        for image in (images if isinstance(images, list) else ())
+        if isinstance(image, dict) and "output" in image
     ]

@@ -71,7 +71,7 @@ def _ground(report: VerifyReport) -> str:
             "control learned."
         )
     return (
-        f"{counts['inconclusive']} of {n} could not be told: the control did not learn, or the "
+        f"{counts['inconclusive']} of {n} could not be told: there was no sound comparison, or the "
         f"interval straddles the threshold of {limit}. That is not a pass."
     )
 

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,6 +163,28 @@ def _try_lock(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
 
 
+def require_writable(folder: Path, hint: str) -> None:
+    """Make sure that files can be written into a folder, which need not exist yet.
+
+    Leaves nothing behind, nor makes the folder.
+
+    Args:
+        folder: The folder.
+        hint: What to do where they cannot.
+
+    Raises:
+        MachineError: If they cannot.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be written: {error.strerror or error}", hint
+        ) from error
+
+
 def remove_stale_temporaries(folder: Path) -> int:
     """Remove what a killed run left half-written anywhere below `folder`.
 
@@ -188,9 +211,12 @@ def remove_stale_temporaries(folder: Path) -> int:
 def is_within(path: Path, folder: Path) -> bool:
     """Whether `path` is `folder` or lies below it once links and `..` are followed.
 
-    Neither has to exist.
+    Neither has to exist. A name that no file can have is nowhere.
     """
-    return path.resolve().is_relative_to(folder.resolve())
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except ValueError:  # a null byte
+        return False
 
 
 def stays_below(name: str) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, features
 
-from protect.data.decode import Picture, as_rgb, decode
+from protect.data.decode import Picture, as_rgb, decode, pixel_digest
 from protect.errors import ImageRefused
 
 Array = NDArray[np.uint8]
@@ -484,3 +484,46 @@ def test_damaged_bytes_give_pixels_or_a_refusal(
     else:
         assert picture.pixels.ndim == 3
         assert picture.pixels.size <= 300_000
+
+
+ENCODINGS = {
+    "uncompressed": {"format": "PNG", "compress_level": 0},
+    "bmp": {"format": "BMP"},
+    "tiff": {"format": "TIFF"},
+    "webp": {"format": "WEBP", "lossless": True},
+    "ppm": {"format": "PPM"},
+    "described": {"format": "PNG", "dpi": (72, 72), "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"},
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_copies_in_other_encodings_show_the_same(tmp_path, encoding, mode):
+    shape = (7, 9) if mode == "L" else (7, 9, 3)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    picture.save(tmp_path / "copy", **ENCODINGS[encoding])
+    assert pixel_digest(decode(tmp_path / "a.png")) == pixel_digest(decode(tmp_path / "copy"))
+
+
+def test_grey_in_one_channel_or_three_and_a_turned_copy_show_the_same(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.save(tmp_path / "a.png")
+    picture.convert("RGB").save(tmp_path / "b.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "c.png", exif=exif)
+    digests = {pixel_digest(decode(tmp_path / f"{name}.png")) for name in "abc"}
+    assert len(digests) == 1
+
+
+def test_one_level_or_another_shape_shows_something_else(tmp_path):
+    def digest(pixels: np.ndarray) -> str:
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "x.png")
+        return pixel_digest(decode(tmp_path / "x.png"))
+
+    pixels = np.zeros((4, 6))
+    other = pixels.copy()
+    other[3, 5] = 1
+    assert len({digest(pixels), digest(other), digest(pixels.reshape(6, 4))}) == 3

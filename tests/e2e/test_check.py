@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,15 @@ def break_budget_and_forge_the_manifest(done: SimpleNamespace) -> None:
     rewrite_manifest(done)
 
 
+def change_opacity_and_forge_the_manifest(done: SimpleNamespace) -> None:
+    path = done.protected / "red/0.png"
+    picture = Image.open(path).convert("RGBA")
+    picture.putalpha(0)
+    picture.save(path)
+    record(done, "red/0.png")["output_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite_manifest(done)
+
+
 def change_original(done: SimpleNamespace) -> None:
     Image.new("RGB", (32, 32)).save(done.photos / "red/0.png")
 
@@ -88,6 +98,46 @@ def add_original(done: SimpleNamespace) -> None:
 def leave_the_folder(done: SimpleNamespace) -> None:
     shutil.copy(done.protected / "red/0.png", done.root / "outside.png")
     record(done, "red/0.png")["output"] = "../outside.png"
+    rewrite_manifest(done)
+
+
+def name_no_file(done: SimpleNamespace) -> None:
+    record(done, "red/0.png")["output"] = "red/\0.png"
+    rewrite_manifest(done)
+
+
+def change_eps(done: SimpleNamespace, **changes: object) -> None:
+    done.manifest["eps"] |= changes
+    rewrite_manifest(done)
+
+
+def loosen_the_levels(done: SimpleNamespace) -> None:
+    change_eps(done, levels=64)
+
+
+def loosen_the_value(done: SimpleNamespace) -> None:
+    change_eps(done, value=0.25)
+
+
+def loosen_the_text(done: SimpleNamespace) -> None:
+    change_eps(done, text="64/255")
+
+
+def loosen_all_but_the_settings(done: SimpleNamespace) -> None:
+    change_eps(done, text="64/255", value=64 / 255, levels=64)
+
+
+def write_no_budget(done: SimpleNamespace) -> None:
+    change_eps(done, text="plenty")
+
+
+def renumber_the_classes(done: SimpleNamespace) -> None:
+    done.manifest["classes"] = {"blue": 1, "red": 7}
+    rewrite_manifest(done)
+
+
+def list_a_picture_twice(done: SimpleNamespace) -> None:
+    done.manifest["images"].append(record(done, "red/0.png"))
     rewrite_manifest(done)
 
 
@@ -104,9 +154,18 @@ TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (truncate, "unreadable", "red/0.png"),
     (resize, "size", "red/0.png"),
     (break_budget_and_forge_the_manifest, "budget", "red/0.png"),
+    (change_opacity_and_forge_the_manifest, "changed", "red/0.png"),
     (change_original, "original", "red/0.png"),
     (add_original, "count", "red/late.png"),
     (leave_the_folder, "missing", "../outside.png"),
+    (name_no_file, "missing", "red/\0.png"),
+    (loosen_the_levels, "budget", "manifest.json"),
+    (loosen_the_value, "budget", "manifest.json"),
+    (loosen_the_text, "budget", "manifest.json"),
+    (loosen_all_but_the_settings, "budget", "manifest.json"),
+    (write_no_budget, "budget", "manifest.json"),
+    (renumber_the_classes, "label", "manifest.json"),
+    (list_a_picture_twice, "count", "manifest.json"),
 ]
 
 
@@ -120,7 +179,7 @@ def test_tampering_is_found_and_named(done, tamper, kind, file):
     assert (kind, file) in {(p["kind"], p["file"]) for p in report["problems"]}
     result = cli("check", done.protected)
     assert result.exit_code == 1
-    assert file in result.stdout
+    assert file.replace("\0", "\\x00") in result.stdout
 
 
 def test_an_untouched_folder_is_intact_and_its_budget_is_measured(done):
@@ -158,14 +217,55 @@ def test_without_the_originals_the_budget_is_said_to_be_unmeasured(done):
         (b'{"schema_version": 99}', "newer"),
         (b'{"schema_version": 1}', "not a manifest"),
         (b"\xff\xfe", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        ("folder", "cannot be read"),
     ],
 )
 def test_a_folder_without_a_readable_manifest_is_refused(done, content, words):
     path = done.protected / "manifest.json"
     path.unlink()
-    if content is not None:
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
         path.write_bytes(content)
     for command in ("check", "verify"):
         result = cli(command, done.protected)
         assert result.exit_code == 2
         assert words in result.stderr
+        assert "hint" in result.stderr
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut": b'{"source": "x',
+    "no JSON": b"\xff\xfe\0",
+    "a list": b"[]",
+    "a number": b"7",
+    "nothing": b"null",
+    "no keys": b"{}",
+    "no settings": b'{"source": "x"}',
+    "other types": b'{"source": 5, "settings": []}',
+    "labels of another type": b'{"source": "x", "settings": {}, "labels": 5}',
+    "deep": b"[" * 100_000,
+    "a folder": None,
+}
+
+
+def put(path: Path, content: bytes | None) -> None:
+    """Put a damaged file, or a folder, in the place of a file."""
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_notes_of_a_run_are_an_error_that_says_what_to_do(done, damage):
+    put(done.state / "run.json", DAMAGES[damage])
+    for words in (("check",), ("check", "--source", done.photos), ("verify",)):
+        result = cli(words[0], done.protected, *words[1:])
+        assert result.exit_code == 2, result.stderr
+        assert "run.json" in result.stderr
+        assert "--source" in result.stderr
+        assert "--clean" in result.stderr

@@ -45,6 +45,24 @@ def test_c64_results_go_to_stdout_as_one_document_and_the_rest_to_stderr(done):
     assert "\x1b" not in result.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("words", [("check", "--json"), ("check",), ("backbones", "--json")])
+def test_a_result_that_cannot_be_written_exits_with_3(done, words):
+    where = [] if words[0] == "backbones" else [done.protected]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "protect", words[0], *where, *words[1:]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 3, result.stderr
+    assert "standard output" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
 def test_quiet_says_nothing_but_the_result(done):
     result = shell("check", done.protected, "-q")
     assert result.stderr == ""
@@ -62,6 +80,7 @@ def test_quiet_says_nothing_but_the_result(done):
         (("run", "x", "--eps", "8/0"), 2, "not a number"),
         (("run", "x", "--resume", "--overwrite"), 2, "exclude each other"),
         (("run", "x", "--weights", "file.pth"), 2, "names no backbone"),
+        (("run", "x", "--weights", "vit_b_16=w.pth"), 2, "not used"),
         (("run", "x", "--rounds", "0"), 2, "rounds"),
         (("run", "/nowhere"), 2, "/nowhere"),
         (("verify", "/nowhere"), 2, "/nowhere"),

@@ -264,3 +264,52 @@ def test_fewer_than_two_classes_are_refused(tmp_path):
     result = cli("run", photos, "-o", tmp_path / "out", *FAST, "--on-error", "skip")
     assert result.exit_code == 2
     assert "two classes" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["run.json", "progress.safetensors", "journal.jsonl"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "another kind", "folder"])
+def test_damaged_state_is_an_error_that_says_what_to_do_or_is_made_anew(done, name, damage):
+    """Neither a defect, nor a broken result."""
+    file = done.state / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(
+            {
+                "empty": b"",
+                "cut": content[: len(content) // 2],
+                "noise": bytes(range(256)),
+                "another kind": b"[1, 2]\n",
+            }[damage]
+        )
+    result = cli("run", done.photos, "-o", done.protected, *FAST, "--resume")
+    if name == "journal.jsonl" and damage != "folder":
+        # The pictures are written again, to the same bytes.
+        assert result.exit_code == 0, result.stderr
+        assert cli("check", done.protected).exit_code == 0
+        return
+    assert result.exit_code == 2, result.stderr
+    assert name in result.stderr
+    assert ("move it elsewhere" if damage == "folder" else "--overwrite") in result.stderr
+    if damage != "folder":
+        result = cli("run", done.photos, "-o", done.protected, *FAST, "--overwrite")
+        assert result.exit_code == 0, result.stderr
+
+
+def test_a_file_where_the_state_folder_would_be_is_refused(tmp_path):
+    photos = write_colours(tmp_path / "photos", per_class=4)
+    (tmp_path / "out.state").write_text("")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 2
+    assert "out.state" in result.stderr
+
+
+@pytest.mark.parametrize("images", [5, "x", [5], [{}], {"output": 1}])
+def test_an_odd_manifest_does_not_stop_an_overwrite(done, images):
+    manifest = done.protected / "manifest.json"
+    manifest.write_text(json.dumps({"tool": {"name": "bait-protect"}, "images": images}))
+    (done.state / "run.json").write_text("")
+    result = cli("run", done.photos, "-o", done.protected, *FAST, "--overwrite")
+    assert result.exit_code == 0, result.stderr

@@ -13,6 +13,7 @@ from PIL import Image
 
 from protect.config import Mode
 from protect.evaluation.bench import Bench
+from protect.evaluation.finetune import Learned
 
 QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
 
@@ -75,6 +76,27 @@ def test_a_control_that_did_not_learn_is_inconclusive(done):
     assert report["cells"][0]["retained"] is None
 
 
+@pytest.mark.parametrize("arm", ["originals", "protected"])
+def test_a_training_that_diverges_makes_its_cell_inconclusive_and_others_go_on(
+    done, monkeypatch, arm
+):
+    def diverges(self, training, backbone):
+        broken = training.arm == arm and training.recipe.trained == "all"
+        good = 1.0 if training.arm == "originals" else 0.5
+        return Learned((0.0,), 1) if broken else Learned((good,))
+
+    monkeypatch.setattr(Bench, "_train", diverges)
+    test = write_colours(done.root / "test", per_class=60, seed=7)
+    words = ("verify", done.protected, *QUICK[:-2], "--test", test, "--json")
+    for result in (cli(*words), cli(*words)):
+        assert result.exit_code == 1, result.stderr
+        report = report_of(result)
+        full, probe = report["cells"]
+        assert full["verdict"] == report["verdict"] == "inconclusive"
+        assert "diverged in epoch 1" in full["reason"]
+        assert probe["verdict"] == "pass"
+
+
 def test_the_same_seed_gives_the_same_report(done):
     def accuracies() -> list:
         cells = report_of(cli("verify", done.protected, *QUICK, "--no-cache", "--json"))["cells"]
@@ -100,7 +122,18 @@ def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
     assert report_of(result)["cells"]
 
 
-@pytest.mark.parametrize("what", ["trained", "protected", "unknown class", "empty"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "trained",
+        "protected",
+        "trained as BMP",
+        "protected as BMP",
+        "unreadable",
+        "unknown class",
+        "empty",
+    ],
+)
 def test_c08_c42_c49_a_test_folder_that_would_flatter_or_confuse_is_refused(done, what):
     """C08, C42, C49."""
     test = write_colours(done.root / "test", per_class=3, seed=5)
@@ -110,6 +143,15 @@ def test_c08_c42_c49_a_test_folder_that_would_flatter_or_confuse_is_refused(done
     elif what == "protected":
         shutil.copy(done.protected / "red/0.png", test / "red/p.png")
         words = "red/p.png is a protected picture"
+    elif what == "trained as BMP":
+        Image.open(done.photos / "red/0.png").save(test / "blue/o.bmp")
+        words = "blue/o.bmp is an original that was trained on"
+    elif what == "protected as BMP":
+        Image.open(done.protected / "red/0.png").save(test / "red/p.bmp")
+        words = "red/p.bmp is a protected picture"
+    elif what == "unreadable":
+        (test / "red/0.png").write_bytes(b"no picture")
+        words = "red/0.png: is no picture"
     elif what == "unknown class":
         (test / "red").rename(test / "green")
         words = "green"
@@ -120,6 +162,18 @@ def test_c08_c42_c49_a_test_folder_that_would_flatter_or_confuse_is_refused(done
     result = cli("verify", done.protected, *QUICK, "--test", test)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_held_out_pictures_that_the_folder_already_shows_protected_are_refused(done):
+    """Originals among which protected pictures of an earlier run lie are no clean test."""
+    other = copy_of(done.photos, done.root / "other", levels=3)
+    for number in range(10):
+        copy = Image.open(other / f"red/{number}.png")
+        for folder in (done.photos, other):
+            copy.save(folder / f"red/again{number}.png", compress_level=0)
+    result = cli("verify", other, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert "is a protected picture" in result.stderr
 
 
 def test_an_unknown_backbone_is_a_usage_error_with_near_matches(done):
@@ -189,20 +243,45 @@ def test_c61_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
     assert cell["network"]["weights"]["file"] == "vit.pth"
 
 
-def test_c48_two_backbones_are_two_cells_and_the_worst_decides(done):
-    result = cli(
-        "verify",
-        done.protected,
-        *QUICK,
-        "--json",
-        "--backbone",
-        "tf_efficientnet_lite0",
-        "--backbone",
-        "timm:tf_efficientnet_lite0",
-    )
-    report = report_of(result)
-    assert len(report["cells"]) == 2
-    assert report["worst"] in (0, 1)
+def test_one_backbone_under_two_names_is_one_cell(done, monkeypatch):
+    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "timm:tf_efficientnet_lite0")
+    assert len(report_of(cli("verify", done.protected, *QUICK, "--json", *names))["cells"]) == 1
+
+
+def test_two_backbones_are_two_cells_and_the_worst_decides(done, monkeypatch):
+    def learned(self, training, backbone):
+        holds = training.network.name.endswith("lite0") and training.arm == "protected"
+        return Learned((0.5 if holds else 1.0,))
+
+    monkeypatch.setattr(Bench, "_train", learned)
+    test = write_colours(done.root / "test", per_class=60, seed=7)
+    names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "tf_efficientnet_lite1")
+    words = ("verify", done.protected, *QUICK, "--test", test, "--json", *names)
+    report = report_of(cli(*words))
+    assert [cell["verdict"] for cell in report["cells"]] == ["pass", "fail"]
+    assert (report["verdict"], report["worst"]) == ("fail", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tier", "ci", "--attack", "grey"), "--tier ci"),
+        (("--weights", "vit_b_16=w.pth"), "vit_b_16"),
+        (("--weights", "timm:resnet18=a", "--weights", "timm:resnet18=b"), "twice"),
+    ],
+)
+def test_flags_that_would_be_dropped_in_silence_are_refused(done, words, said):
+    result = cli("verify", done.protected, *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_state_folder_that_cannot_be_written_is_found_before_training(done):
+    (done.state / "verify").write_text("in the way")
+    result = cli("verify", done.protected, *QUICK)
+    assert result.exit_code == 3
+    assert "--no-cache" in result.stderr
 
 
 def test_the_held_out_pictures_are_recorded_and_of_every_class(done):
@@ -328,7 +407,44 @@ def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(do
         assert result.exit_code == 1
 
 
-@pytest.mark.parametrize("what", ["no original", "another class", "another size", "twins"])
+@pytest.mark.parametrize("content", ['{"name": "a web application"}', "[]", '"x"', "3"])
+def test_the_manifest_of_somebody_else_is_no_manifest(done, monkeypatch, content):
+    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    other = copy_of(done.photos, done.root / "other")
+    (other / "manifest.json").write_text(content)
+    report = report_of(cli("verify", other, "--clean", done.photos, *QUICK, "--json"))
+    assert any("was not written by protect" in note for note in report["notes"])
+    result = cli("verify", other, *QUICK)
+    assert result.exit_code == 2
+    assert "not a manifest" in result.stderr
+    assert "--clean" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"tool": {"name": "bait-protect"}}'])
+def test_a_damaged_manifest_of_ours_is_not_passed_over(done, content):
+    (done.protected / "manifest.json").write_text(content)
+    result = cli("verify", done.protected, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert "manifest.json" in result.stderr
+
+
+def test_a_destroyed_dataset_retains_nothing_and_is_no_pass(tmp_path):
+    photos = write_colours(tmp_path / "photos", per_class=64)
+    other = copy_of(photos, tmp_path / "other")
+    for path in other.rglob("*.png"):
+        Image.new("RGB", (32, 32)).save(path)
+    words = ("verify", other, "--clean", photos, *QUICK[:-2], "--mode", "linear-probe", "--json")
+    result = cli(*words, "--max-retained", "0.9")
+    report = report_of(result)
+    assert report["verdict"] == "inconclusive"
+    assert "no longer usable as pictures" in report["cells"][0]["reason"]
+    assert result.exit_code == 1
+    assert "this cannot pass" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "what", ["no original", "another class", "another size", "another alpha", "twins"]
+)
 def test_pictures_that_do_not_pair_are_refused(done, what):
     other = copy_of(done.photos, done.root / "other")
     words = "red/0.png"
@@ -343,6 +459,10 @@ def test_pictures_that_do_not_pair_are_refused(done, what):
         words = "metadata.csv"
     elif what == "another size":
         Image.new("RGB", (9, 9)).save(other / "red/0.png")
+    elif what == "another alpha":
+        picture = Image.open(other / "red/0.png").convert("RGBA")
+        picture.putalpha(0)
+        picture.save(other / "red/0.png")
     else:
         Image.new("RGB", (32, 32)).save(other / "red/0.bmp")
         words = "red/0.bmp"

@@ -8,9 +8,8 @@ from helpers import as_cache
 from torch import Tensor, nn
 
 from protect.data.cache import PixelCache
-from protect.errors import MachineError
 from protect.evaluation.attacks.base import Attack
-from protect.evaluation.finetune import accuracy, fine_tune
+from protect.evaluation.finetune import Learned, accuracy, fine_tune
 from protect.evaluation.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -48,10 +47,23 @@ def train(
     attack: Attack | None = None,
     **changes,
 ) -> tuple:
+    learned = learn(train_set, test_set, seed, attack, **changes)
+    assert learned.diverged_in is None
+    return learned.curve
+
+
+def learn(
+    train_set: PixelCache,
+    test_set: PixelCache,
+    seed: int = 0,
+    attack: Attack | None = None,
+    network: nn.Module | None = None,
+    **changes,
+) -> Learned:
     recipe = Recipe(**{"epochs": 6, "batch_size": 10, "lr": 0.05, "source": "test"} | changes)
     seen = []
-    curve = fine_tune(
-        Small(),
+    learned = fine_tune(
+        network or Small(),
         train_set,
         test_set,
         recipe,
@@ -61,8 +73,9 @@ def train(
         device=CPU,
         on_epoch=seen.append,
     )
-    assert seen == list(curve)
-    return curve
+    sound = learned.curve if learned.diverged_in is None else learned.curve[:-1]
+    assert seen == list(sound)
+    return learned
 
 
 def test_it_learns_a_signal_and_swapped_labels_turn_it_round():
@@ -110,9 +123,41 @@ def test_clipping_bounds_how_far_a_step_goes(clip):
     assert (moved.norm() <= lr * 0.01 * steps) == (clip is not None)
 
 
-def test_a_loss_that_explodes_stops_the_training():
-    with pytest.raises(MachineError, match="epoch 1"):
-        train(cache(LABELS, RED), cache(LABELS, RED), lr=1e38)
+class Late(Small):
+    """Breaks after some steps: in what it learns from, or only in evaluation mode."""
+
+    def __init__(self, steps: int, while_training: bool) -> None:
+        super().__init__()
+        self.left, self.while_training = steps, while_training
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= self.training
+        broken = self.left < 0 and self.training is self.while_training
+        return super().forward(x) * (torch.nan if broken else 1)
+
+
+@pytest.mark.parametrize("while_training", [True, False])
+def test_a_training_that_diverges_ends_there_and_is_marked(while_training):
+    test = cache(LABELS, RED)
+    learned = learn(cache(LABELS, RED), test, network=Late(14, while_training))
+    assert learned.diverged_in == 3
+    assert learned.curve[-1] == 0
+    assert len(learned.curve) == 3
+
+
+def test_a_loss_that_explodes_at_once_leaves_no_accuracy():
+    assert learn(cache(LABELS, RED), cache(LABELS, RED), lr=1e38) == Learned((0.0,), 1)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_answers_that_are_no_numbers_are_no_accuracy(value):
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = torch.zeros(len(x), 2)
+            logits[-1, 1] = value
+            return logits
+
+    assert accuracy(Broken(), cache(LABELS, RED), CPU) is None
 
 
 def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():

@@ -8,7 +8,7 @@ from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_att
 from protect.evaluation.plan import not_run, plan
 
 
-def cells(tier=Tier.QUICK, modes=(), attacks=(), backbones=("a",)):
+def cells(tier=None, modes=(), attacks=(), backbones=("a",)):
     return [(s.backbone, s.mode.value, s.attack) for s in plan(backbones, tier, modes, attacks)]
 
 
@@ -43,6 +43,17 @@ def test_named_modes_and_attacks_replace_the_tier():
     assert cells(attacks=("grey", "grey")) == [("a", "full", "grey")]
     pairs = cells(modes=(Mode.FULL, Mode.SCRATCH), attacks=("none", "grey"))
     assert len(pairs) == len(set(pairs)) == 4
+
+
+def test_without_any_wish_the_tier_is_the_quick_one():
+    assert cells() == cells(Tier.QUICK)
+
+
+@pytest.mark.parametrize("tier", Tier)
+@pytest.mark.parametrize("own", [{"modes": (Mode.FULL,)}, {"attacks": ("grey",)}])
+def test_a_tier_beside_own_cells_is_not_dropped_in_silence(tier, own):
+    with pytest.raises(ConfigError, match=f"--tier {tier}"):
+        cells(tier, **own)
 
 
 @pytest.mark.parametrize("attack", ["ueraser", "adversarial", "cutmix", "rrc", "randaugment"])

@@ -2,11 +2,13 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protect.documents.manifest import ImageRecord
-from protect.evaluation.split import chance_of, hold_out
+from protect.errors import InputError
+from protect.evaluation.split import chance_of, hold_out, require_unseen
 
 
 def image(number: int, label: str, content: int) -> ImageRecord:
@@ -25,6 +27,11 @@ def image(number: int, label: str, content: int) -> ImageRecord:
     )
 
 
+def split(images: list[ImageRecord], fraction: float, seed: int):
+    """Split pictures of which those of equal files show the same."""
+    return hold_out(images, {i.source: i.source_sha256 for i in images}, fraction, seed)
+
+
 def some(counts: dict[str, int]) -> list[ImageRecord]:
     numbered = [(label, i) for label, n in counts.items() for i in range(n)]
     return [image(i, label, k) for k, (label, i) in enumerate(numbered)]
@@ -37,7 +44,7 @@ def some(counts: dict[str, int]) -> list[ImageRecord]:
 )
 def test_every_picture_is_on_one_side_and_every_class_on_both(counts, fraction, seed):
     images = some(counts)
-    train, test = hold_out(images, fraction, seed)
+    train, test = split(images, fraction, seed)
     assert sorted(i.source for i in train + test) == sorted(i.source for i in images)
     trained, tested = (Counter(i.label for i in side) for side in (train, test))
     for label, n in counts.items():
@@ -50,14 +57,30 @@ def test_every_picture_is_on_one_side_and_every_class_on_both(counts, fraction, 
 def test_copies_of_one_picture_are_never_on_both_sides():
     images = [image(i, "a", content=i // 4) for i in range(40)]
     for seed in range(20):
-        train, test = hold_out(images, 0.3, seed)
+        train, test = split(images, 0.3, seed)
         assert not {i.source_sha256 for i in train} & {i.source_sha256 for i in test}
+
+
+def test_files_that_differ_but_show_the_same_are_never_on_both_sides():
+    images = some({"a": 40, "b": 40})
+    shown = {image.source: f"{k // 2}" for k, image in enumerate(images)}
+    for seed in range(20):
+        train, test = hold_out(images, shown, 0.3, seed)
+        assert not {shown[i.source] for i in train} & {shown[i.source] for i in test}
+
+
+def test_a_test_picture_that_was_trained_on_is_named():
+    require_unseen({"red/0.png": "a"}, {"b": "an original"})
+    with pytest.raises(InputError) as caught:
+        require_unseen({"red/0.png": "a", "red/1.png": "b"}, {"b": "an original"})
+    assert caught.value.details == ("red/1.png is an original",)
+    assert "--test" in caught.value.hint
 
 
 def test_the_split_depends_on_the_seed_alone():
     images = some({"a": 20, "b": 20})
-    assert hold_out(images, 0.25, 1) == hold_out(images, 0.25, 1)
-    assert hold_out(images, 0.25, 1) != hold_out(images, 0.25, 2)
+    assert split(images, 0.25, 1) == split(images, 0.25, 1)
+    assert split(images, 0.25, 1) != split(images, 0.25, 2)
 
 
 def test_chance_is_the_most_frequent_class():

@@ -1,19 +1,23 @@
 """From accuracies to a verdict, at the edges too."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protect.evaluation import verdict
 from protect.evaluation.verdict import (
+    Estimate,
     control_learned,
+    estimate,
     overall,
+    ratio_interval,
     seeds_interval,
     wilson_interval,
 )
 
 
-def judge(protected, control, chance, n, max_retained=0.3, floor=None):
+def judge(protected, control, chance, n, max_retained=0.3, floor=None, doubt=""):
     """Judge one training each, or several."""
     return verdict.judge(
         protected if isinstance(protected, list) else [protected],
@@ -22,6 +26,7 @@ def judge(protected, control, chance, n, max_retained=0.3, floor=None):
         floor=chance if floor is None else floor,
         n_test=n,
         max_retained=max_retained,
+        doubt=doubt,
     )
 
 
@@ -129,3 +134,97 @@ def test_what_a_few_clean_pictures_give_alone_is_not_held_against_the_protection
     judged = judge(0.65, 0.8, 0.1, 1000, floor=0.79)
     assert judged.verdict == "inconclusive"
     assert "clean pictures" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("protected", "verdict"), [(0.1, "inconclusive"), (0.3, "inconclusive"), (0.8, "fail")]
+)
+def test_a_doubt_forbids_a_pass_and_excuses_no_failure(protected, verdict):
+    judged = judge(protected, 0.8, 0.1, 1000, doubt="the pictures are black")
+    assert judged.verdict == verdict
+    assert ("black" in judged.reason) == (protected == 0.1)
+
+
+def plausible(ratio: float, part: Estimate, whole: Estimate) -> float:
+    """Return how far 0 lies inside the interval of `part - ratio * whole`; below 0 outside."""
+    difference = part.value - ratio * whole.value
+    down = ((part.value - part.low) ** 2 + ratio**2 * (whole.high - whole.value) ** 2) ** 0.5
+    up = ((part.high - part.value) ** 2 + ratio**2 * (whole.value - whole.low) ** 2) ** 0.5
+    return min(down - difference, up + difference)
+
+
+ends = st.floats(0.001, 0.3)
+
+
+@given(
+    value=st.floats(-0.2, 0.9),
+    below=ends,
+    above=ends,
+    whole_value=st.floats(0.05, 0.9),
+    shrink=st.floats(0.01, 0.99),
+    whole_above=st.floats(0.001, 0.9),
+)
+def test_the_interval_of_a_ratio_ends_where_the_difference_stops_being_plausible(
+    value, below, above, whole_value, shrink, whole_above
+):
+    part = Estimate(value - below, value, value + above)
+    whole = Estimate(whole_value * shrink, whole_value, whole_value + whole_above)
+    low, high = ratio_interval(part, whole)
+    assert 0 <= low <= max(0.0, value / whole_value) + 1e-9
+    assert high >= max(0.0, value / whole_value) - 1e-9
+    for end in (low, high):
+        if end > 0:
+            assert plausible(end, part, whole) == pytest.approx(0, abs=1e-6 * (1 + end))
+    if high > low:
+        assert plausible((low + high) / 2, part, whole) > -1e-6 * (1 + high)
+
+
+def test_an_exactly_known_whole_only_scales_the_interval():
+    part = Estimate(0.1, 0.2, 0.35)
+    assert ratio_interval(part, Estimate(0.5, 0.5, 0.5)) == pytest.approx((0.2, 0.7))
+    assert ratio_interval(Estimate(-0.3, -0.2, -0.1), Estimate(0.5, 0.5, 0.5)) == (0.0, 0.0)
+
+
+def test_the_interval_of_retained_covers_the_truth_as_often_as_it_says():
+    """Independent test sets, 1,000 experiments a case: the assumption under which it is exact."""
+    draws = np.random.default_rng(0)
+    for truth, control, n in ((0.25, 0.8, 200), (0.5, 0.8, 200), (0.2, 0.5, 400), (0.8, 0.8, 300)):
+        wanted = (truth - 0.1) / (control - 0.1)
+        covered = 0
+        for got, full in draws.binomial(n, [truth, control], (1000, 2)) / n:
+            low, high = ratio_interval(
+                estimate([got], n).above(0.1), estimate([full], n).above(0.1)
+            )
+            covered += low <= wanted <= high
+        assert 0.93 <= covered / 1000 <= 0.975
+
+
+def test_the_control_counts_too():
+    """The same protected accuracy: a control of few test pictures or unsteady seeds says less."""
+
+    def width(control: list[float]) -> float:
+        judged = judge([0.3] * 3, control, 0.1, 1000)
+        return judged.high - judged.low
+
+    assert width([0.75, 0.8, 0.85]) > width([0.8] * 3)
+    exact = judge(0.45, 0.8, 0.1, 100)
+    protected_alone = [(end - 0.1) / 0.7 for end in wilson_interval(45, 100)]
+    assert exact.low < protected_alone[0]
+    assert exact.high > protected_alone[1]
+
+
+def test_a_control_whose_interval_reaches_the_floor_is_no_control():
+    judged = judge(0.1, 0.2, 0.1, 30)
+    assert judged.retained is None
+    assert "may have learned nothing" in judged.reason
+    judged = judge([0.1, 0.1], [0.9, 0.3], 0.1, 1000)
+    assert "may have learned nothing" in judged.reason
+
+
+def test_without_a_control_there_are_no_figures_and_a_doubt_explains_a_broken_victim():
+    arms = {"chance": 0.1, "floor": 0.1, "n_test": 1000, "max_retained": 0.3}
+    judged = verdict.judge([0.1], [0.8], broken="the control diverged", **arms)
+    assert (judged.verdict, judged.retained) == ("inconclusive", None)
+    assert judged.reason == "the control diverged"
+    judged = verdict.judge([0.0], [0.8], doubt="it diverged", **arms)
+    assert (judged.verdict, judged.reason) == ("inconclusive", "it diverged")

@@ -1,7 +1,7 @@
 import pytest
 
 from protect.errors import ConfigError, ExitCode
-from protect.models.names import BackboneName, resolve
+from protect.models.names import BackboneName, distinct, refuse_stray_weights, resolve
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,26 @@ def test_anything_else_is_unknown(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(text)
     assert caught.value.hint
+
+
+def test_two_names_of_one_network_are_one():
+    names = ["tf_efficientnet_lite0", "timm:tf_efficientnet_lite0", "timm:resnet18", "resnet18"]
+    assert distinct(names) == ("tf_efficientnet_lite0", "timm:resnet18", "resnet18")
+
+
+@pytest.mark.parametrize("files", [[], ["resnet18"], ["timm:resnet18", "torchvision:resnet18"]])
+def test_weight_files_of_used_networks_are_welcome(files):
+    refuse_stray_weights(files, ["resnet18", "timm:resnet18"])
+
+
+@pytest.mark.parametrize("files", [["timm:resnet18"], ["resnet18", "vit_b_16"]])
+def test_a_weight_file_that_would_not_be_read_is_refused(files):
+    with pytest.raises(ConfigError) as caught:
+        refuse_stray_weights(files, ["resnet18"])
+    assert files[-1] in caught.value.message
+    assert "torchvision:resnet18" in caught.value.hint
+
+
+def test_two_weight_files_for_one_network_are_refused():
+    with pytest.raises(ConfigError, match="same network"):
+        refuse_stray_weights(["resnet18", "torchvision:resnet18"], ["resnet18"])

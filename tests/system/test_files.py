@@ -10,6 +10,7 @@ from protect.errors import ExitCode, MachineError
 from protect.system.files import (
     is_within,
     remove_stale_temporaries,
+    require_writable,
     sha256_of,
     sha256_of_bytes,
     write_atomically,
@@ -220,3 +221,18 @@ def test_is_within_reads_relative_paths_from_the_working_folder(
     assert is_within(Path("x"), tmp_path)
     assert is_within(tmp_path / "x", Path())
     assert not is_within(Path(".."), Path())
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+def test_a_place_that_cannot_be_written_is_found_out(tmp_path, monkeypatch, error):
+    require_writable(tmp_path / "new" / "folder", "elsewhere")
+    assert not list(tmp_path.iterdir())
+
+    def refuse(**_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(MachineError) as caught:
+        require_writable(tmp_path / "new", "elsewhere")
+    assert os.strerror(error) in caught.value.message
+    assert caught.value.hint == "elsewhere"
