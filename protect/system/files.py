@@ -157,9 +157,10 @@ def _try_lock(path: Path) -> tuple[int, bool]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             return descriptor, error.errno not in _HELD
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor, True
-        # The holder before removed it between our opening and our locking.
+        # The holder before may have removed it between our opening and our locking.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor, True
         os.close(descriptor)
 
 

@@ -24,9 +24,10 @@ from protect.output.writer import apply_noise
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs names of any characters")
 relaxed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
+SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
 RESERVED = ["CON", "nul", "COM1.jpg", "aux.png", "a:b", "what?", "end.", "end ", "back\\slash"]
 FORMS = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
 ODD = [
@@ -74,6 +75,10 @@ def fill(root: Path, names: list[str]) -> list[str]:
     return made
 
 
+def is_hidden(part: str) -> bool:
+    return part.startswith(".") or part.lower() in SYSTEM
+
+
 def accounted_for(listing: Listing, made: list[str]) -> None:
     """No file is passed over in silence, and none is published twice or over another."""
     samples = [sample.name for sample in listing.samples]
@@ -81,7 +86,7 @@ def accounted_for(listing: Listing, made: list[str]) -> None:
     assert samples == sorted(set(samples))
     assert not set(samples) & set(refused)
     assert set(samples) <= set(made)
-    hidden = [name for name in made if any(part.startswith(".") for part in name.split("/"))]
+    hidden = [name for name in made if any(is_hidden(part) for part in name.split("/"))]
     left = set(made) - set(samples) - set(refused) - set(hidden)
     others = sum(count for kind, count in listing.ignored.items() if kind != "hidden")
     assert len(left) == others

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +50,19 @@ def test_the_search_for_code_from_data_sees_what_it_looks_for():
     assert {"torch.load", "load_file", "json.loads"} <= found
 
 
+@pytest.fixture(scope="module")
+def _one_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    root = tmp_path_factory.mktemp("run")
+    photos = write(root / "photos", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
+    return run(photos, root / "out")
+
+
 @pytest.fixture
-def ran(tmp_path: Path) -> Ran:
-    photos = write(tmp_path / "photos", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
-    return run(photos, tmp_path / "out")
+def ran(_one_run: Ran, tmp_path: Path) -> Ran:
+    """A finished run, in a copy that the test may spoil."""
+    for name in ("photos", "out", "out.state"):
+        shutil.copytree(_one_run.out.parent / name, tmp_path / name)
+    return Ran(tmp_path / "photos", tmp_path / "out", _one_run.result)
 
 
 @pytest.mark.parametrize("name", ["../outside.png", "/etc/passwd", "a/../../outside.png"])
