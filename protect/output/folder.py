@@ -145,9 +145,15 @@ def refuse_bad_places(source: Path, output: Path) -> None:
     """Stop where writing would touch the source, or would protect what is protected already.
 
     Raises:
-        OutputError: If one of the folders lies in the other or the source is a protected folder.
+        OutputError: If one of the folders lies in the other, the source is a protected folder, or a
+            file lies where the state folder would be.
     """
     state = StateFolder.of(output).path
+    if state.exists() and not state.is_dir():
+        raise OutputError(
+            f"{state} is a file where the state folder of {output} would be",
+            "move it elsewhere, or choose another folder with -o",
+        )
     for place, what in ((output, "output"), (state, "state")):
         if is_within(place, source):
             raise OutputError(
@@ -177,11 +183,6 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
     state = StateFolder.of(output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file", "choose a folder with -o")
-    if state.path.exists() and not state.path.is_dir():
-        raise OutputError(
-            f"{state.path} is a file where the state folder of {output} would be",
-            "move it elsewhere, or choose another folder with -o",
-        )
     for file in (*state.files, output / MANIFEST_NAME):
         if file.is_dir():
             raise OutputError(

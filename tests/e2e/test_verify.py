@@ -13,7 +13,7 @@ from PIL import Image
 
 from protect.config import Mode
 from protect.evaluation.bench import Bench
-from protect.evaluation.finetune import Learned
+from protect.evaluation.journal import Result
 
 QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
 
@@ -80,10 +80,10 @@ def test_a_control_that_did_not_learn_is_inconclusive(done):
 def test_a_training_that_diverges_makes_its_cell_inconclusive_and_others_go_on(
     done, monkeypatch, arm
 ):
-    def diverges(self, training, backbone):
+    def diverges(self, training):
         broken = training.arm == arm and training.recipe.trained == "all"
         good = 1.0 if training.arm == "originals" else 0.5
-        return Learned((0.0,), 1) if broken else Learned((good,))
+        return Result((0.0,), 1.0, diverged_in=1) if broken else Result((good,), 1.0)
 
     monkeypatch.setattr(Bench, "_train", diverges)
     test = write_colours(done.root / "test", per_class=60, seed=7)
@@ -244,15 +244,15 @@ def test_c61_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
 
 
 def test_one_backbone_under_two_names_is_one_cell(done, monkeypatch):
-    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    monkeypatch.setattr(Bench, "_train", lambda *_: Result((0.5,), 1.0))
     names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "timm:tf_efficientnet_lite0")
     assert len(report_of(cli("verify", done.protected, *QUICK, "--json", *names))["cells"]) == 1
 
 
-def test_two_backbones_are_two_cells_and_the_worst_decides(done, monkeypatch):
-    def learned(self, training, backbone):
+def test_c48_two_backbones_are_two_cells_and_the_worst_decides(done, monkeypatch):
+    def learned(self, training):
         holds = training.network.name.endswith("lite0") and training.arm == "protected"
-        return Learned((0.5 if holds else 1.0,))
+        return Result((0.5 if holds else 1.0,), 1.0)
 
     monkeypatch.setattr(Bench, "_train", learned)
     test = write_colours(done.root / "test", per_class=60, seed=7)
@@ -409,7 +409,7 @@ def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(do
 
 @pytest.mark.parametrize("content", ['{"name": "a web application"}', "[]", '"x"', "3"])
 def test_the_manifest_of_somebody_else_is_no_manifest(done, monkeypatch, content):
-    monkeypatch.setattr(Bench, "_train", lambda *_: Learned((0.5,)))
+    monkeypatch.setattr(Bench, "_train", lambda *_: Result((0.5,), 1.0))
     other = copy_of(done.photos, done.root / "other")
     (other / "manifest.json").write_text(content)
     report = report_of(cli("verify", other, "--clean", done.photos, *QUICK, "--json"))
