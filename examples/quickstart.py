@@ -90,7 +90,7 @@ def main() -> None:
     draw_photos(folder / "test", TESTED_PER_CLASS, seed=1)
     command("run", str(photos), "-o", str(protected), "--preset", "quick", "--overwrite")
     command("check", str(protected))
-    command("verify", str(protected), "--test", str(folder / "test"), "--mode", "full")
+    command("verify", str(protected), "--test", str(folder / "test"))
 
 
 if __name__ == "__main__":

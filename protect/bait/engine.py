@@ -4,7 +4,8 @@ Inner level: the surrogate learns pictures with the noise of their TRUE class, u
 label. Outer level: on a surrogate that has looked one such step ahead, the noise of an INCORRECT
 class is moved until any picture that carries it is taken for that class: noise beats picture. In
 feature space every other outer step asks the question from the other side: the noise of the true
-classes is moved until a head fitted to it takes CLEAN pictures for incorrect classes.
+classes is moved until a head fitted to it takes CLEAN pictures for incorrect classes. Some of these
+heads belong to a stranger who trains the network, some to one who keeps it as it came.
 
 Tensors in, tensors out: no file, path or screen here.
 """
