@@ -18,7 +18,7 @@ from protect.events import Listener, StageAdvanced, stage
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
 from protect.output.folder import is_foreign_manifest
 from protect.report.examples import Example, make_example
-from protect.system.files import sha256_of
+from protect.system.files import real_path, sha256_of
 from protect.system.parallel import ordered_map
 
 MOST_EXAMPLES = 6
@@ -159,7 +159,7 @@ def _from_pairs(
     listener: Listener,
 ) -> Subject:
     """Pair pictures by their path without its suffix, and measure them."""
-    if folder.resolve() == clean.resolve():
+    if real_path(folder) == real_path(clean):
         raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
     published, originals = discover(folder), discover(clean)
     by_stem = _by_stem(originals.samples, clean)

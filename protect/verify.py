@@ -34,7 +34,7 @@ from protect.report.html import html_page
 from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import is_within, sha256_of, write_atomically
+from protect.system.files import is_within, real_path, sha256_of, write_atomically
 from protect.system.workspace import workspace
 
 
@@ -130,7 +130,7 @@ def _require_places(config: VerifyConfig) -> None:
             raise ConfigError(f"{path} cannot be written", "name a file in a folder that exists")
         if any(is_within(path, folder) for folder in folders):
             raise ConfigError(f"{path} lies among the pictures", "name a file elsewhere")
-    if len(files) == 2 and files[0].resolve() == files[1].resolve():
+    if len(files) == 2 and real_path(files[0]) == real_path(files[1]):
         raise ConfigError("--report and --junit name the same file", "name two files")
 
 

@@ -18,6 +18,7 @@ from protect.system.files import (
     is_within,
     locked,
     remove_stale_temporaries,
+    real_path,
     sha256_of,
     write_atomically,
 )
@@ -52,7 +53,7 @@ class StateFolder:
     @classmethod
     def of(cls, output: Path) -> "StateFolder":
         """Return the state folder that belongs to `output`."""
-        output = output.resolve()
+        output = real_path(output)
         return cls(output.with_name(output.name + ".state"))
 
     @property
@@ -165,7 +166,7 @@ def refuse_bad_places(source: Path, output: Path) -> None:
                 f"the source {source} lies inside the {what} folder {place}",
                 "choose a folder elsewhere with -o",
             )
-    for folder in (source.resolve(), *source.resolve().parents):
+    for folder in (real_path(source), *real_path(source).parents):
         if _is_our_manifest(folder / MANIFEST_NAME):
             raise OutputError(
                 f"{folder} was written by protect: protecting it twice would break the budget",
@@ -328,8 +329,8 @@ def begin(
     remove_stale_temporaries(StateFolder.of(output).path)
     StateFolder.of(output).write_run(
         {
-            "source": str(source.resolve()),
-            "labels": str(labels.resolve()) if labels else None,
+            "source": str(real_path(source)),
+            "labels": str(real_path(labels)) if labels else None,
             "settings": settings,
             "digests": digests,
         }
