@@ -12,6 +12,7 @@ from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
 from protect.data.discover import Sample, discover
+from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
@@ -110,10 +111,11 @@ def open_subject(
     subject = _from_pairs(
         config.protected, config.clean, config.max_pixels, threads, accelerated, listener
     )
+    name = printable_name(str(config.protected))
     origin = (
-        f"the {MANIFEST_NAME} in {config.protected} was not written by protect and is not used"
+        f"the {MANIFEST_NAME} in {name} was not written by protect and is not used"
         if foreign
-        else f"{config.protected} has no {MANIFEST_NAME}"
+        else f"{name} has no {MANIFEST_NAME}"
     )
     promise = f"{origin}: no budget was promised, so none was checked"
     return replace(subject, notes=(promise, *subject.notes))

@@ -10,15 +10,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from protect.config import Existing
+from protect.data.walk import printable_name
 from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
-from protect.errors import OutputError
+from protect.errors import InputError, OutputError
 from protect.system.files import (
     appended_lines,
     is_within,
     locked,
-    remove_stale_temporaries,
     real_path,
+    remove_stale_temporaries,
     sha256_of,
     write_atomically,
 )
@@ -142,13 +143,21 @@ class StateFolder:
         return records
 
 
-def refuse_bad_places(source: Path, output: Path) -> None:
+def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) -> None:
     """Stop where writing would touch the source, or would protect what is protected already.
 
     Raises:
+        InputError: If the place of the source or of the label table has a name that no document
+            can hold.
         OutputError: If one of the folders lies in the other, the source is a protected folder, or a
             file lies where the state folder would be.
     """
+    for given in filter(None, (source, labels)):
+        if printable_name(str(real_path(given))) != str(real_path(given)):
+            raise InputError(
+                f"the path {real_path(given)} is not valid UTF-8, so it cannot be recorded",
+                "rename its folders first",
+            )
     state = StateFolder.of(output).path
     if state.exists() and not state.is_dir():
         raise OutputError(

@@ -1,7 +1,9 @@
 """`protect verify`: a sceptic's verdict, and never one on a broken experiment."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -446,6 +448,15 @@ def test_a_destroyed_dataset_retains_nothing_and_is_no_pass(tmp_path):
     "what", ["no original", "another class", "another size", "another alpha", "twins"]
 )
 def test_pictures_that_do_not_pair_are_refused(done, what):
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_of_another_tool_with_a_name_in_no_encoding_gets_its_document(done):
+    folder = done.protected.rename(done.root / os.fsdecode(b"\xe9"))
+    (folder / "manifest.json").unlink()
+    result = cli("verify", folder, "--clean", done.photos, *QUICK, "--json")
+    assert result.exit_code in (0, 1), result.stderr
+    assert r"\udce9 has no manifest.json" in report_of(result)["notes"][0]
+
+
     other = copy_of(done.photos, done.root / "other")
     words = "red/0.png"
     if what == "no original":

@@ -132,6 +132,15 @@ def test_links_in_a_circle_are_named(tmp_path: Path, photos: Path, place: str):
     assert "symbolic links" in ran.result.stderr or "exists" in ran.result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_source_whose_path_no_document_can_hold_is_refused(tmp_path: Path):
+    photos = write(tmp_path / os.fsdecode(b"caf\xe9") / "photos", *PHOTOS)
+    ran = run(photos, tmp_path / "out")
+    assert ran.result.exit_code == 2, ran.result.output
+    assert r"caf\udce9/photos is not valid UTF-8" in ran.result.stderr
+    assert not ran.out.exists()
+
+
 def test_a_folder_in_the_place_of_a_picture_is_named(tmp_path: Path, photos: Path):
     ran = run(photos, tmp_path / "out")
     (tmp_path / "out/a/0.png").unlink()
