@@ -113,7 +113,17 @@ def test_a_defect_exits_with_70_and_without_a_traceback(done, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "/x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(28, "No space left on device", "/x"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't "
+            "allocate memory: you tried to allocate 8000000000000 bytes."
+        ),
+    ],
+)
 def test_a_machine_that_runs_out_exits_with_3(done, monkeypatch, error):
     def exhausted(*_: object) -> None:
         raise error
