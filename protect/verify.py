@@ -72,7 +72,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         )
     _require_places(config)
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
-    journal.require_writable()
+    if not config.merge:
+        journal.require_writable()
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
