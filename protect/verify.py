@@ -7,9 +7,11 @@ trained on.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from protect.config import Tier, VerifyConfig
+from protect.data.discover import Sample
 from protect.documents.document import Tool
 from protect.documents.verify_report import Cell, Quality, Split, VerifyReport
 from protect.errors import ConfigError, InputError, NothingToDo
@@ -174,17 +176,21 @@ def _split(
             "the test pictures are of fewer than two classes",
             "every class needs two pictures or more, or name a folder with --test",
         )
+    protected = as_samples(train, subject.folder, published=True)
+    originals = as_samples(train, subject.source, published=False)
+    digests = {sample.path: digest for sample, digest in zip(test, test_digests, strict=True)}
+    for image, copy, original in zip(train, protected, originals, strict=True):
+        digests |= {copy.path: image.output_sha256, original.path: image.source_sha256}
     material = Material(
-        protected=as_samples(train, subject.folder, published=True),
-        originals=as_samples(train, subject.source, published=False),
+        protected=protected,
+        originals=originals,
         test=test,
         digests={
-            "protected": _digest((image.output_sha256, image.label) for image in train),
-            "originals": _digest((image.source_sha256, image.label) for image in train),
-            "test": _digest(
-                (digest, sample.label) for digest, sample in zip(test_digests, test, strict=True)
-            ),
+            "protected": _digest(digests, protected),
+            "originals": _digest(digests, originals),
+            "test": _digest(digests, test),
         },
+        files=digests,
         class_index=subject.class_index,
         max_pixels=subject.max_pixels,
     )
@@ -240,8 +246,8 @@ def _badness(cell: Cell) -> tuple[int, float]:
     return order[cell.verdict], cell.retained or 0.0
 
 
-def _digest(items: Iterable[tuple[str, str]]) -> str:
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update("\0".join(item).encode() + b"\n")
-    return digest.hexdigest()
+def _digest(digests: Mapping[Path, str], samples: Iterable[Sample]) -> str:
+    whole = hashlib.sha256()
+    for sample in samples:
+        whole.update(f"{digests[sample.path]}\0{sample.label}\n".encode())
+    return whole.hexdigest()
