@@ -142,6 +142,25 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
     assert "--resume" in result.stderr
 
 
+def test_ctrl_c_while_the_program_is_loaded_exits_with_130_and_without_a_traceback():
+    code = """
+import sys
+from protect.__main__ import main
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "protect.console":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     "module", ["protect", "protect.cli.app", "protect.console", "protect.documents.manifest"]
 )
