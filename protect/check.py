@@ -12,7 +12,7 @@ from protect.config import CheckConfig, Eps
 from protect.data.decode import decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
-from protect.data.walk import IMAGE_SUFFIXES
+from protect.data.walk import IMAGE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
@@ -206,7 +206,9 @@ def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:
         name = path.relative_to(protected).as_posix()
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and name not in known:
             yield Problem(
-                file=name, kind="extra", message="the manifest does not list it: not protected"
+                file=printable_name(name),
+                kind="extra",
+                message="the manifest does not list it: not protected",
             )
 
 

@@ -30,6 +30,10 @@ DEFAULT_BACKBONE = "timm:tf_efficientnet_lite0"
 DEFAULT_OUTPUT = Path("protected")
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pillow's own error limit, about 179 megapixels; more is likely a decompression bomb."""
+LARGEST_RATE = 1e30
+"""Any training diverges below it; ten times as much still is a number to SGD in 32 bits."""
+LARGEST_BATCH = 2**31 - 1
+"""Far more than any memory holds, and the largest count that PyTorch takes everywhere."""
 
 
 class Preset(StrEnum):
@@ -274,7 +278,7 @@ class RunConfig(_Machine):
     binding: Binding = Binding.FEATURES
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=2)
+    batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)
     size: int | None = Field(None, ge=32, le=1024)
     seed: int = Field(0, ge=0, lt=2**31)
     on_error: OnError = OnError.STOP
@@ -331,8 +335,8 @@ class VerifyConfig(_Machine):
     test_fraction: float = Field(0.25, gt=0, lt=1)
     clean_fraction: float = Field(0.05, gt=0, lt=1)
     epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=2)
-    lr: float | None = Field(None, gt=0)
+    batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)
+    lr: float | None = Field(None, gt=0, le=LARGEST_RATE)
     size: int | None = Field(None, ge=32, le=1024)
     max_retained: float = Field(0.3, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)

@@ -67,7 +67,7 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     Raises:
         ProtectError: Whatever the user can mend; nothing was lost. `exit_code` says of which kind.
     """
-    refuse_bad_places(config.source, config.output)
+    refuse_bad_places(config.source, config.output, config.labels)
     with only_run(config.output):
         return _protect(config, listener)
 

@@ -12,13 +12,14 @@ from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
 from protect.data.discover import Sample, discover
+from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
 from protect.output.folder import is_foreign_manifest
 from protect.report.examples import Example, make_example
-from protect.system.files import sha256_of
+from protect.system.files import real_path, sha256_of
 from protect.system.parallel import ordered_map
 
 MOST_EXAMPLES = 6
@@ -110,10 +111,11 @@ def open_subject(
     subject = _from_pairs(
         config.protected, config.clean, config.max_pixels, threads, accelerated, listener
     )
+    name = printable_name(str(config.protected))
     origin = (
-        f"the {MANIFEST_NAME} in {config.protected} was not written by protect and is not used"
+        f"the {MANIFEST_NAME} in {name} was not written by protect and is not used"
         if foreign
-        else f"{config.protected} has no {MANIFEST_NAME}"
+        else f"{name} has no {MANIFEST_NAME}"
     )
     promise = f"{origin}: no budget was promised, so none was checked"
     return replace(subject, notes=(promise, *subject.notes))
@@ -159,7 +161,7 @@ def _from_pairs(
     listener: Listener,
 ) -> Subject:
     """Pair pictures by their path without its suffix, and measure them."""
-    if folder.resolve() == clean.resolve():
+    if real_path(folder) == real_path(clean):
         raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
     published, originals = discover(folder), discover(clean)
     by_stem = _by_stem(originals.samples, clean)

@@ -7,9 +7,11 @@ trained on.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from protect.config import Tier, VerifyConfig
+from protect.data.discover import Sample
 from protect.documents.document import Tool
 from protect.documents.verify_report import Cell, Quality, Split, VerifyReport
 from protect.errors import ConfigError, InputError, NothingToDo
@@ -34,7 +36,7 @@ from protect.report.html import html_page
 from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import is_within, sha256_of, write_atomically
+from protect.system.files import is_within, real_path, sha256_of, write_atomically
 from protect.system.workspace import workspace
 
 
@@ -72,7 +74,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         )
     _require_places(config)
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
-    journal.require_writable()
+    if not config.merge:
+        journal.require_writable()
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
@@ -130,7 +133,7 @@ def _require_places(config: VerifyConfig) -> None:
             raise ConfigError(f"{path} cannot be written", "name a file in a folder that exists")
         if any(is_within(path, folder) for folder in folders):
             raise ConfigError(f"{path} lies among the pictures", "name a file elsewhere")
-    if len(files) == 2 and files[0].resolve() == files[1].resolve():
+    if len(files) == 2 and real_path(files[0]) == real_path(files[1]):
         raise ConfigError("--report and --junit name the same file", "name two files")
 
 
@@ -173,17 +176,21 @@ def _split(
             "the test pictures are of fewer than two classes",
             "every class needs two pictures or more, or name a folder with --test",
         )
+    protected = as_samples(train, subject.folder, published=True)
+    originals = as_samples(train, subject.source, published=False)
+    digests = {sample.path: digest for sample, digest in zip(test, test_digests, strict=True)}
+    for image, copy, original in zip(train, protected, originals, strict=True):
+        digests |= {copy.path: image.output_sha256, original.path: image.source_sha256}
     material = Material(
-        protected=as_samples(train, subject.folder, published=True),
-        originals=as_samples(train, subject.source, published=False),
+        protected=protected,
+        originals=originals,
         test=test,
         digests={
-            "protected": _digest((image.output_sha256, image.label) for image in train),
-            "originals": _digest((image.source_sha256, image.label) for image in train),
-            "test": _digest(
-                (digest, sample.label) for digest, sample in zip(test_digests, test, strict=True)
-            ),
+            "protected": _digest(digests, protected),
+            "originals": _digest(digests, originals),
+            "test": _digest(digests, test),
         },
+        files=digests,
         class_index=subject.class_index,
         max_pixels=subject.max_pixels,
     )
@@ -239,8 +246,8 @@ def _badness(cell: Cell) -> tuple[int, float]:
     return order[cell.verdict], cell.retained or 0.0
 
 
-def _digest(items: Iterable[tuple[str, str]]) -> str:
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update("\0".join(item).encode() + b"\n")
-    return digest.hexdigest()
+def _digest(digests: Mapping[Path, str], samples: Iterable[Sample]) -> str:
+    whole = hashlib.sha256()
+    for sample in samples:
+        whole.update(f"{digests[sample.path]}\0{sample.label}\n".encode())
+    return whole.hexdigest()

@@ -1,5 +1,7 @@
 """Flags to settings: the meaning of --eps, and every impossible setting named."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,21 @@ def test_all_impossible_settings_are_named_together():
         build(RunConfig, source="x", rounds=0, size=7, device="gpu")
     text = "\n".join(caught.value.details)
     assert all(name in text for name in ("rounds", "size", "device"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (VerifyConfig, {"protected": "x", "lr": 1e39}),
+        (VerifyConfig, {"protected": "x", "lr": math.inf}),
+        (VerifyConfig, {"protected": "x", "lr": math.nan}),
+        (VerifyConfig, {"protected": "x", "batch_size": 10**20}),
+        (RunConfig, {"source": "x", "batch_size": 10**20}),
+    ],
+)
+def test_a_number_that_pytorch_cannot_take_is_an_impossible_setting(kind, settings):
+    with pytest.raises(ConfigError, match="impossible"):
+        build(kind, **settings)
 
 
 def test_unknown_settings_are_refused():

@@ -35,7 +35,12 @@ def answered(screen: Screen, interrupted: str = "") -> Iterator[None]:
 
 
 def _out_of_something(error: Exception) -> ProtectError | None:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    # PyTorch has a type of its own for a full GPU, and none for a full main memory.
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    ):
         return MachineError("out of memory", "try a smaller --batch-size or a smaller --size")
     if isinstance(error, OSError):
         return MachineError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

@@ -96,7 +96,9 @@ def run(
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
     screen = Screen(quiet)
-    with answered(screen, interrupted=f"go on with: protect run {source} -o {output} --resume"):
+    with answered(
+        screen, interrupted=f"go on with: protect run {source} -o {output} --resume, same flags"
+    ):
         if resume and overwrite:
             raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
         config = build(

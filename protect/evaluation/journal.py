@@ -71,7 +71,9 @@ class Journal:
         """
         if self.folder is not None:
             require_writable(
-                self.folder, "allow yourself to write there, or keep no results with --no-cache"
+                self.folder,
+                "allow yourself to write there, or keep no results with --no-cache, which goes "
+                "without --shard",
             )
 
     def find(self, identity: Mapping[str, Any]) -> Result | None:

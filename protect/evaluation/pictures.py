@@ -10,11 +10,14 @@ from torch import Tensor
 
 from protect.data.cache import PixelCache, load_square
 from protect.data.discover import Sample
+from protect.errors import InputError
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.recipes import Recipe
 from protect.evaluation.split import stratified
 from protect.events import Listener, stage
 from protect.system.device import generator
+from protect.system.files import sha256_of
+from protect.system.parallel import ordered_map
 
 Arm = Literal["protected", "originals", "clean share"]
 """What a network is trained on; "clean share" is the few originals that a stranger may have."""
@@ -30,6 +33,7 @@ class Material:
         test: Clean test pictures.
         digests: Of the contents and labels of `protected`, `originals` and `test`, to recognise
             results by; equal where pictures, labels and their order are.
+        files: File of a picture -> its sha256 when it was checked.
         class_index: Class name -> index.
         max_pixels: Larger pictures are refused.
     """
@@ -38,6 +42,7 @@ class Material:
     originals: Sequence[Sample]
     test: Sequence[Sample]
     digests: Mapping[str, str]
+    files: Mapping[Path, str]
     class_index: dict[str, int]
     max_pixels: int
 
@@ -68,11 +73,16 @@ class Pictures:
         self._decoded: dict[tuple[str, int], PixelCache] = {}
 
     def decoded(self, what: str, size: int) -> PixelCache:
-        """Return the decoded "protected", "originals" or "test" at a working size."""
+        """Return the decoded "protected", "originals" or "test" at a working size.
+
+        Raises:
+            InputError: If a file is no longer the one that was checked, by whose digest the results
+                would be kept and found again.
+        """
         if (what, size) not in self._decoded:
             samples: Sequence[Sample] = getattr(self.material, what)
             with stage(f"Reading pictures: {what}", len(samples), self.listener):
-                self._decoded[what, size] = load_square(
+                pixels = load_square(
                     samples,
                     self.material.class_index,
                     size,
@@ -81,7 +91,23 @@ class Pictures:
                     max_pixels=self.material.max_pixels,
                     listener=self.listener,
                 )
+                self._require_unchanged(samples)
+            self._decoded[what, size] = pixels
         return self._decoded[what, size]
+
+    def _require_unchanged(self, samples: Sequence[Sample]) -> None:
+        digests = ordered_map(lambda sample: sha256_of(sample.path), samples, self.threads)
+        changed = [
+            sample.name
+            for sample, digest in zip(samples, digests, strict=True)
+            if digest != self.material.files[sample.path]
+        ]
+        if changed:
+            raise InputError(
+                f"{len(changed)} pictures have changed while they were verified",
+                "wait until whatever writes there is done, then repeat the command",
+                changed,
+            )
 
     def prepare(self, arm: Arm, recipe: Recipe, attack: Attack, seed: int, size: int) -> Prepared:
         """Gather the pictures of a training and do to them what the attack does beforehand.

@@ -10,13 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from protect.config import Existing
+from protect.data.walk import printable_name
 from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
-from protect.errors import OutputError
+from protect.errors import InputError, OutputError
 from protect.system.files import (
     appended_lines,
     is_within,
     locked,
+    real_path,
     remove_stale_temporaries,
     sha256_of,
     write_atomically,
@@ -52,7 +54,7 @@ class StateFolder:
     @classmethod
     def of(cls, output: Path) -> "StateFolder":
         """Return the state folder that belongs to `output`."""
-        output = output.resolve()
+        output = real_path(output)
         return cls(output.with_name(output.name + ".state"))
 
     @property
@@ -141,13 +143,21 @@ class StateFolder:
         return records
 
 
-def refuse_bad_places(source: Path, output: Path) -> None:
+def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) -> None:
     """Stop where writing would touch the source, or would protect what is protected already.
 
     Raises:
+        InputError: If the place of the source or of the label table has a name that no document
+            can hold.
         OutputError: If one of the folders lies in the other, the source is a protected folder, or a
             file lies where the state folder would be.
     """
+    for given in filter(None, (source, labels)):
+        if printable_name(str(real_path(given))) != str(real_path(given)):
+            raise InputError(
+                f"the path {real_path(given)} is not valid UTF-8, so it cannot be recorded",
+                "rename its folders first",
+            )
     state = StateFolder.of(output).path
     if state.exists() and not state.is_dir():
         raise OutputError(
@@ -165,7 +175,7 @@ def refuse_bad_places(source: Path, output: Path) -> None:
                 f"the source {source} lies inside the {what} folder {place}",
                 "choose a folder elsewhere with -o",
             )
-    for folder in (source.resolve(), *source.resolve().parents):
+    for folder in (real_path(source), *real_path(source).parents):
         if _is_our_manifest(folder / MANIFEST_NAME):
             raise OutputError(
                 f"{folder} was written by protect: protecting it twice would break the budget",
@@ -328,8 +338,8 @@ def begin(
     remove_stale_temporaries(StateFolder.of(output).path)
     StateFolder.of(output).write_run(
         {
-            "source": str(source.resolve()),
-            "labels": str(labels.resolve()) if labels else None,
+            "source": str(real_path(source)),
+            "labels": str(real_path(labels)) if labels else None,
             "settings": settings,
             "digests": digests,
         }

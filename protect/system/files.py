@@ -209,13 +209,25 @@ def remove_stale_temporaries(folder: Path) -> int:
     return removed
 
 
+def real_path(path: Path) -> Path:
+    """Return a path, absolute, with links and `..` followed as far as they lead anywhere.
+
+    Unlike `Path.resolve` of Python 3.12 and older, it takes links that lead in a circle: whoever
+    then opens the path gets an error that names it.
+
+    Raises:
+        ValueError: If no file can have that name.
+    """
+    return Path(os.path.realpath(path))
+
+
 def is_within(path: Path, folder: Path) -> bool:
     """Whether `path` is `folder` or lies below it once links and `..` are followed.
 
     Neither has to exist. A name that no file can have is nowhere.
     """
     try:
-        return path.resolve().is_relative_to(folder.resolve())
+        return real_path(path).is_relative_to(real_path(folder))
     except ValueError:  # a null byte
         return False
 

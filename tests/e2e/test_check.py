@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +198,15 @@ def test_an_untouched_folder_is_intact_and_its_budget_is_measured(done):
         for i in done.manifest["images"]
     )
     assert report["measured_levels"] == largest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_an_unlisted_picture_with_a_name_in_no_encoding_is_listed(done):
+    shutil.copy(done.protected / "red" / "0.png", done.protected / "red" / os.fsdecode(b"\xe9.png"))
+    result = cli("check", done.protected, "--json")
+    assert result.exit_code == 1, result.stderr
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (problem["kind"], problem["file"]) == ("extra", r"red/\udce9.png")
 
 
 def test_without_the_originals_the_budget_is_said_to_be_unmeasured(done):

@@ -113,7 +113,17 @@ def test_a_defect_exits_with_70_and_without_a_traceback(done, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "/x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(28, "No space left on device", "/x"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't "
+            "allocate memory: you tried to allocate 8000000000000 bytes."
+        ),
+    ],
+)
 def test_a_machine_that_runs_out_exits_with_3(done, monkeypatch, error):
     def exhausted(*_: object) -> None:
         raise error
@@ -130,6 +140,25 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
     result = cli("run", done.photos, "-o", done.root / "x")
     assert result.exit_code == 130
     assert "--resume" in result.stderr
+
+
+def test_ctrl_c_while_the_program_is_loaded_exits_with_130_and_without_a_traceback():
+    code = """
+import sys
+from protect.__main__ import main
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "protect.console":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers import cli
+
+from protect.errors import MachineError
 
 CELLS = ("--mode", "linear-probe", "--attack", "none", "--attack", "grey", "--attack", "jpeg10")
 FLAGS = (*CELLS, "--epochs", "1", "-b", "8", "--device", "cpu")
@@ -61,6 +64,21 @@ def test_what_was_computed_on_another_kind_of_device_does_not_count(done):
     assert result.exit_code == 2
     assert "1 of 1 cells" in result.stderr
     assert "--device" in result.stderr
+
+
+def test_results_that_may_only_be_read_are_merged(done, monkeypatch):
+    """Merging writes nothing, so that it needs no permission to."""
+    verify = ("verify", done.protected, *FLAGS[:2], "--epochs", "1", "-b", "8", "--device", "cpu")
+    whole = report_of(cli(*verify, "--json"))
+
+    def read_only(folder: Path, hint: str) -> None:
+        raise MachineError(f"{folder} cannot be written: Read-only file system", hint)
+
+    monkeypatch.setattr("protect.evaluation.journal.require_writable", read_only)
+    assert report_of(cli(*verify, "--merge", "--json")) == whole
+    shard = cli(*verify, "--shard", "1/1")
+    assert shard.exit_code == 3
+    assert "without --shard" in shard.stderr
 
 
 @pytest.mark.parametrize("form", ["table", "--json"])

@@ -1,7 +1,9 @@
 """`protect verify`: a sceptic's verdict, and never one on a broken experiment."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from helpers import FAST, cli, write_colours
 from PIL import Image
 
 from protect.config import Mode
+from protect.console import Screen
 from protect.evaluation.bench import Bench
 from protect.evaluation.journal import Result
+from protect.events import StageStarted
 
 QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
 
@@ -111,6 +115,30 @@ def test_a_tampered_folder_gets_no_verdict(done):
     assert result.exit_code == 2
     assert not result.stdout
     assert "red/0.png" in result.stderr
+
+
+@pytest.mark.parametrize("what", ["originals", "protected", "test"])
+def test_pictures_that_are_replaced_after_the_check_get_no_verdict(done, monkeypatch, what):
+    """By a run that begins meanwhile, say: its results must not be kept as those of the others."""
+    folders = {
+        "originals": done.photos,
+        "protected": done.protected,
+        "test": write_colours(done.root / "test", per_class=4, seed=7),
+    }
+    listen = Screen.listen
+
+    def replace(screen, event):
+        if isinstance(event, StageStarted) and event.name == f"Reading pictures: {what}":
+            shutil.copy(folders[what] / "red" / "1.png", folders[what] / "red" / "0.png")
+        listen(screen, event)
+
+    monkeypatch.setattr(Screen, "listen", replace)
+    result = cli("verify", done.protected, *QUICK, "--test", folders["test"], "--json")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "1 pictures have changed while they were verified" in result.stderr
+    assert "red/0.png" in result.stderr
+    assert not (done.state / "verify").exists()
 
 
 def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
@@ -418,6 +446,15 @@ def test_the_manifest_of_somebody_else_is_no_manifest(done, monkeypatch, content
     assert result.exit_code == 2
     assert "not a manifest" in result.stderr
     assert "--clean" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_of_another_tool_with_a_name_in_no_encoding_gets_its_document(done):
+    folder = done.protected.rename(done.root / os.fsdecode(b"\xe9"))
+    (folder / "manifest.json").unlink()
+    result = cli("verify", folder, "--clean", done.photos, *QUICK, "--json")
+    assert result.exit_code in (0, 1), result.stderr
+    assert r"\udce9 has no manifest.json" in report_of(result)["notes"][0]
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"tool": {"name": "bait-protect"}}'])

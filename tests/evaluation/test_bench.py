@@ -1,5 +1,6 @@
 """A training is known again by what it used, and only then."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 
 from protect.data.discover import discover
 from protect.documents.document import Network, Weights
+from protect.errors import InputError
 from protect.evaluation.bench import Bench, Training
 from protect.evaluation.journal import Journal
 from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.recipes import Recipe
 from protect.events import ignore
 from protect.models.backbones import Backbone
+from protect.system.files import sha256_of
 
 RECIPE = Recipe(epochs=1, batch_size=4, lr=0.01, source="test")
 DIGESTS = {"protected": "p", "originals": "o", "test": "t"}
@@ -51,6 +54,7 @@ def setting(tmp_path):
         originals=photos.samples,
         test=photos.samples[::2],
         digests=DIGESTS,
+        files={sample.path: sha256_of(sample.path) for sample in photos.samples},
         class_index=photos.class_index,
         max_pixels=10_000,
     )
@@ -134,6 +138,18 @@ def test_only_the_pictures_that_were_trained_on_count(setting, arm, changed, kno
     setting.bench.run(training, "first")
     anew(setting.bench, **changed).run(training, "second")
     assert len(setting.loaded) == 2 - known
+
+
+def test_a_picture_that_changes_between_two_networks_is_refused(setting):
+    """Otherwise the result of these pictures would be found again as that of the others."""
+    setting.bench.run(setting.training, "first")
+    changed, *_, another = setting.bench.pictures.material.originals
+    shutil.copy(another.path, changed.path)
+    other = DESCRIPTION.model_copy(update={"input_size": 16})
+    with pytest.raises(InputError, match="1 pictures have changed") as refusal:
+        setting.bench.run(replace(setting.training, network=other), "second")
+    assert refusal.value.details == (changed.name,)
+    assert len(list(setting.bench.journal.folder.iterdir())) == 1
 
 
 def test_equal_pictures_are_one_training_whichever_side_they_are(setting):

@@ -122,6 +122,25 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, photos: Path, 
     assert (tmp_path / place).read_text() == "mine"
 
 
+@pytest.mark.parametrize("place", ["source", "output"])
+def test_links_in_a_circle_are_named(tmp_path: Path, photos: Path, place: str):
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    ran = run(circle, tmp_path / "out") if place == "source" else run(photos, circle)
+    assert ran.result.exit_code in (2, 3), ran.result.output
+    assert "circle" in ran.result.stderr
+    assert "symbolic links" in ran.result.stderr or "exists" in ran.result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_source_whose_path_no_document_can_hold_is_refused(tmp_path: Path):
+    photos = write(tmp_path / os.fsdecode(b"caf\xe9") / "photos", *PHOTOS)
+    ran = run(photos, tmp_path / "out")
+    assert ran.result.exit_code == 2, ran.result.output
+    assert r"caf\udce9/photos is not valid UTF-8" in ran.result.stderr
+    assert not ran.out.exists()
+
+
 def test_a_folder_in_the_place_of_a_picture_is_named(tmp_path: Path, photos: Path):
     ran = run(photos, tmp_path / "out")
     (tmp_path / "out/a/0.png").unlink()

@@ -9,6 +9,7 @@ import pytest
 from protect.errors import ExitCode, MachineError
 from protect.system.files import (
     is_within,
+    real_path,
     remove_stale_temporaries,
     require_writable,
     sha256_of,
@@ -212,6 +213,14 @@ def test_is_within(tmp_path: Path, path: str, folder: str, expected: bool) -> No
     (tmp_path / "link").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "a" / "out").symlink_to(tmp_path / "b", target_is_directory=True)
     assert is_within(tmp_path / path, tmp_path / folder) is expected
+
+
+def test_links_in_a_circle_are_a_place_like_any_other(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert real_path(circle).is_relative_to(real_path(tmp_path))
+    assert is_within(circle, tmp_path)
+    assert not is_within(tmp_path, circle)
 
 
 def test_is_within_reads_relative_paths_from_the_working_folder(
