@@ -36,7 +36,7 @@ from protect.report.html import html_page
 from protect.report.junit import junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import is_within, real_path, sha256_of, write_atomically
+from protect.system.files import is_within, real_path, write_atomically
 from protect.system.workspace import workspace
 
 
@@ -157,7 +157,7 @@ def _split(
         tested = {name: shown[name] for name in names}
     else:
         train = list(subject.images)
-        samples, tested = clean_test_folder(
+        samples, origins = clean_test_folder(
             config.test,
             subject.class_index,
             threads=threads,
@@ -166,7 +166,11 @@ def _split(
         )
         test = list(samples)
         names = ()
-        test_digests = [sha256_of(sample.path) for sample in test]
+        test_digests = [origin.sha256 for origin in origins]
+        tested = {
+            sample.name: origin.pixels_sha256
+            for sample, origin in zip(samples, origins, strict=True)
+        }
     trained = [subject.pairs[image.source] for image in train]
     known = {pair.original: "an original that was trained on" for pair in trained}
     known |= {pair.published: "a protected picture" for pair in trained}

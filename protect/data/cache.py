@@ -208,13 +208,16 @@ def load_square(
     threads: int,
     max_pixels: int,
     listener: Listener,
-) -> PixelCache:
+) -> tuple[PixelCache, tuple[Origin, ...]]:
     """Decode pictures that must all be readable into squares, as a stranger's loader does.
+
+    Returns:
+        The pictures in order, and where each came from.
 
     Raises:
         InputError: If any cannot be read, naming each.
     """
-    cache, refused, _ = build_cache(
+    cache, refused, origins = build_cache(
         samples,
         class_index,
         Grid(size, size, exact=False),
@@ -229,7 +232,22 @@ def load_square(
             "remove or repair them",
             [str(item) for item in refused],
         )
-    return cache
+    return cache, origins
+
+
+def read_with_origin(sample: Sample, max_pixels: int) -> tuple[Picture, Origin]:
+    """Decode a picture, and say of what file.
+
+    Raises:
+        ImageRefused: If it cannot be protected or is larger.
+    """
+    picture = decode(sample.path, max_pixels)
+    return picture, Origin(
+        sha256=sha256_of(sample.path),
+        pixels_sha256=pixel_digest(picture),
+        n_bytes=sample.path.stat().st_size,
+        n_levels=picture.pixels.size,
+    )
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -258,15 +276,9 @@ def _pictures(
 ) -> Iterator[tuple[Picture | ImageRefused, Origin]]:
     def read(sample: Sample) -> tuple[Picture | ImageRefused, Origin]:
         try:
-            picture = decode(sample.path, max_pixels)
+            return read_with_origin(sample, max_pixels)
         except ImageRefused as refusal:
             return refusal, Origin()
-        return picture, Origin(
-            sha256=sha256_of(sample.path),
-            pixels_sha256=pixel_digest(picture),
-            n_bytes=sample.path.stat().st_size,
-            n_levels=picture.pixels.size,
-        )
 
     return ordered_map(read, samples, threads)
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from protect.data.cache import PixelCache, load_square
+from protect.data.cache import Origin, PixelCache, load_square
 from protect.data.discover import Sample
 from protect.errors import InputError
 from protect.evaluation.attacks.base import Attack
@@ -16,8 +16,6 @@ from protect.evaluation.recipes import Recipe
 from protect.evaluation.split import stratified
 from protect.events import Listener, stage
 from protect.system.device import generator
-from protect.system.files import sha256_of
-from protect.system.parallel import ordered_map
 
 Arm = Literal["protected", "originals", "clean share"]
 """What a network is trained on; "clean share" is the few originals that a stranger may have."""
@@ -82,7 +80,7 @@ class Pictures:
         if (what, size) not in self._decoded:
             samples: Sequence[Sample] = getattr(self.material, what)
             with stage(f"Reading pictures: {what}", len(samples), self.listener):
-                pixels = load_square(
+                pixels, origins = load_square(
                     samples,
                     self.material.class_index,
                     size,
@@ -91,16 +89,15 @@ class Pictures:
                     max_pixels=self.material.max_pixels,
                     listener=self.listener,
                 )
-                self._require_unchanged(samples)
+                self._require_unchanged(samples, origins)
             self._decoded[what, size] = pixels
         return self._decoded[what, size]
 
-    def _require_unchanged(self, samples: Sequence[Sample]) -> None:
-        digests = ordered_map(lambda sample: sha256_of(sample.path), samples, self.threads)
+    def _require_unchanged(self, samples: Sequence[Sample], origins: Sequence[Origin]) -> None:
         changed = [
             sample.name
-            for sample, digest in zip(samples, digests, strict=True)
-            if digest != self.material.files[sample.path]
+            for sample, origin in zip(samples, origins, strict=True)
+            if origin.sha256 != self.material.files[sample.path]
         ]
         if changed:
             raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from protect.data.decode import decode, pixel_digest
+from protect.data.cache import Origin, read_with_origin
 from protect.data.discover import Sample, discover
 from protect.documents.manifest import ImageRecord
 from protect.errors import ImageRefused, InputError
@@ -54,7 +54,7 @@ def clean_test_folder(
     threads: int,
     max_pixels: int,
     listener: Listener,
-) -> tuple[tuple[Sample, ...], dict[str, str]]:
+) -> tuple[tuple[Sample, ...], tuple[Origin, ...]]:
     """Find the pictures of a test folder, and what each shows.
 
     Args:
@@ -65,7 +65,7 @@ def clean_test_folder(
         listener: Told of each picture.
 
     Returns:
-        The pictures, and name -> digest of the pixels.
+        The pictures, and where each came from.
 
     Raises:
         InputError: If a class is unknown, or a picture cannot be read.
@@ -79,13 +79,13 @@ def clean_test_folder(
             unknown,
         )
 
-    def look(sample: Sample) -> str | ImageRefused:
+    def look(sample: Sample) -> Origin | ImageRefused:
         try:
-            return pixel_digest(decode(sample.path, max_pixels))
+            return read_with_origin(sample, max_pixels)[1]
         except ImageRefused as refusal:
             return refusal
 
-    shown: dict[str, str] = {}
+    origins: list[Origin] = []
     refused: list[str] = []
     with stage("Comparing the test pictures", len(listing.samples), listener):
         looks = ordered_map(look, listing.samples, threads)
@@ -94,14 +94,14 @@ def clean_test_folder(
             if isinstance(found, ImageRefused):
                 refused.append(f"{sample.name}: {found.message}")
             else:
-                shown[sample.name] = found
+                origins.append(found)
     if refused:
         raise InputError(
             f"{len(refused)} pictures of the test folder {folder} cannot be read",
             "remove or repair them",
             refused,
         )
-    return listing.samples, shown
+    return listing.samples, tuple(origins)
 
 
 def require_unseen(test: Mapping[str, str], trained: Mapping[str, str]) -> None:

@@ -115,9 +115,10 @@ class StateFolder:
             "or protect them again with `protect run --overwrite`",
         )
 
-    def write_run(self, settings: Mapping[str, Any]) -> None:
-        """Record the settings of a run."""
-        text = json.dumps(settings, indent=1, ensure_ascii=False, sort_keys=True)
+    def write_run(self, record: RunRecord) -> None:
+        """Record the settings, places and pictures of a run."""
+        content = record.model_dump(mode="json")
+        text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
         write_atomically(self.run, text.encode() + b"\n")
 
     def append_journal(self) -> AbstractContextManager[Callable[[str], None]]:
@@ -310,8 +311,7 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
     Raises:
         OutputError: If a picture is not as it was when the run was begun, naming each.
     """
-    state = StateFolder.of(output)
-    run = state.read_run()
+    run = StateFolder.of(output).read_run()
     before = run.digests if run else {}
     changed = [name for name, digest in digests.items() if before.get(name) != digest]
     if changed:
@@ -321,8 +321,7 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
             "put the first pictures back, or start again with --overwrite",
             changed,
         )
-    remove_stale_temporaries(output)
-    remove_stale_temporaries(state.path)
+    _remove_half_written(output)
 
 
 def begin(
@@ -334,15 +333,14 @@ def begin(
 ) -> None:
     """Clear what an earlier run left and record the settings, places and pictures of this one."""
     remove_previous(output)
-    remove_stale_temporaries(output)
-    remove_stale_temporaries(StateFolder.of(output).path)
+    _remove_half_written(output)
     StateFolder.of(output).write_run(
-        {
-            "source": str(real_path(source)),
-            "labels": str(real_path(labels)) if labels else None,
-            "settings": settings,
-            "digests": digests,
-        }
+        RunRecord(
+            source=real_path(source),
+            labels=real_path(labels) if labels else None,
+            settings=dict(settings),
+            digests=dict(digests),
+        )
     )
 
 
@@ -354,6 +352,11 @@ def is_current(record: ImageRecord, digest: str, output: Path) -> bool:
         and written.is_file()
         and sha256_of(written) == record.output_sha256
     )
+
+
+def _remove_half_written(output: Path) -> None:
+    for folder in (output, StateFolder.of(output).path):
+        remove_stale_temporaries(folder)
 
 
 def _folders(output: Path) -> Iterator[Path]:
@@ -372,18 +375,22 @@ def is_foreign_manifest(path: Path) -> bool:
 
     One that cannot be read is not: it may be a damaged one of ours.
     """
-    return _read_json(path) is not None and not _is_our_manifest(path)
+    data = _read_json(path)
+    return data is not None and not _is_ours(data)
 
 
 def _is_our_manifest(path: Path) -> bool:
-    data = _read_json(path)
+    return _is_ours(_read_json(path))
+
+
+def _is_ours(data: Any) -> bool:
     tool = data.get("tool") if isinstance(data, dict) else None
     return isinstance(tool, dict) and tool.get("name") == TOOL_NAME
 
 
 def _listed(path: Path) -> list[str]:
     data = _read_json(path)
-    images = data.get("images") if isinstance(data, dict) and _is_our_manifest(path) else None
+    images = data.get("images") if _is_ours(data) else None
     return [
         str(image["output"])
         for image in (images if isinstance(images, list) else ())
