@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, features
+from pictures import CMYK_PROFILE, GREY_PROFILE, HAS_AVIF, SRGB, chunk, encoded, noise, png
+from PIL import Image, ImageOps
 
 from protect.data.decode import Picture, as_rgb, decode, pixel_digest
 from protect.errors import ImageRefused
@@ -35,17 +36,7 @@ EXIF_FORMATS: list[tuple[str, dict[str, Any]]] = [
     ("TIFF", {}),
     ("JPEG", {"quality": 100, "subsampling": 0}),
 ]
-NEEDS_AVIF = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
-
-
-def noise(*shape: int) -> Array:
-    return np.random.default_rng(len(shape)).integers(0, 256, shape, dtype=np.uint8)
-
-
-def encoded(image: Image.Image, format_name: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format_name, **options)
-    return buffer.getvalue()
+NEEDS_AVIF = pytest.mark.skipif(not HAS_AVIF, reason="Pillow without AVIF")
 
 
 def read(folder: Path, data: bytes, name: str = "picture.bin", **options: int) -> Picture:
@@ -60,17 +51,6 @@ def refusal(folder: Path, data: bytes, **options: int) -> ImageRefused:
     assert caught.value.hint
     assert str(folder) not in caught.value.message
     return caught.value
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(rows: bytes, depth: int, colour: int, *extra: bytes, width: int = 2) -> bytes:
-    """Write a PNG by hand, of two rows that come with their filter bytes."""
-    header = struct.pack(">IIBBBBB", width, 2, depth, colour, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(rows))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(("format_name", "options"), LOSSLESS)
@@ -247,10 +227,6 @@ def test_jpeg_is_as_pillow_reads_it(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path, data).pixels, expected)
 
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
-
-
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_colour_profile_is_kept_and_the_levels_too_c30(
     tmp_path: Path, format_name: str
@@ -266,10 +242,10 @@ def test_the_colour_profile_is_kept_and_the_levels_too_c30(
 @pytest.mark.parametrize(
     ("shape", "profile", "kept"),
     [
-        ((9, 9), GREY, True),
+        ((9, 9), GREY_PROFILE, True),
         ((9, 9), SRGB, False),
-        ((9, 9, 3), GREY, False),
-        ((9, 9, 3), SRGB[:16] + b"CMYK" + SRGB[20:], False),
+        ((9, 9, 3), GREY_PROFILE, False),
+        ((9, 9, 3), CMYK_PROFILE, False),
         ((9, 9, 3), b"RGB " * 8, False),
     ],
 )
@@ -294,7 +270,7 @@ def test_other_colour_spaces_are_refused_c27(tmp_path: Path, mode: str) -> None:
     assert error.message == f"is a {mode} picture, neither RGB nor grey"
 
 
-@pytest.mark.parametrize("options", [{}, {"icc_profile": SRGB[:16] + b"CMYK" + SRGB[20:]}])
+@pytest.mark.parametrize("options", [{}, {"icc_profile": CMYK_PROFILE}])
 def test_a_cmyk_jpeg_is_refused_c27(tmp_path: Path, options: dict[str, Any]) -> None:
     assert (
         "CMYK" in refusal(tmp_path, encoded(Image.new("CMYK", (4, 4)), "JPEG", **options)).message
@@ -458,7 +434,7 @@ TURNED = Image.Exif()
 TURNED[274] = 6
 SEEDS = [
     encoded(Image.fromarray(noise(12, 12, 3)), name, exif=TURNED)
-    for name in ("PNG", "JPEG", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") else []))
+    for name in ("PNG", "JPEG", "WEBP", "TIFF", *(["AVIF"] if HAS_AVIF else []))
 ] + [encoded(Image.fromarray(noise(12, 12)), name) for name in ("GIF", "BMP", "PPM", "JPEG2000")]
 
 
