@@ -312,7 +312,8 @@ class VerifyConfig(_Machine):
             "clean-mix".
         epochs: Passes of full fine-tuning; None for the recipe's own. Other modes follow it.
         batch_size: Pictures a step; None for the recipe's own.
-        lr: Learning rate of full fine-tuning; None for the recipe's own. Other modes follow it.
+        lr: Learning rate of full fine-tuning; None for the recipe's own. Those of other modes keep
+            their proportion to it; the published one takes it as it is.
         size: Side in pixels of the network's input; None for the size that `run` used, or the
             network's own where it accepts one only.
         max_retained: Largest share of the control's learning that still counts as protected.

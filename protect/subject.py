@@ -17,7 +17,7 @@ from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
-from protect.output.folder import is_foreign_manifest
+from protect.output.folder import is_foreign_manifest, is_unfinished
 from protect.report.examples import Example, make_example
 from protect.system.files import real_path, sha256_of
 from protect.system.parallel import ordered_map
@@ -100,6 +100,11 @@ def open_subject(
     """
     manifest = config.protected / MANIFEST_NAME
     foreign = is_foreign_manifest(manifest)
+    if not manifest.exists() and is_unfinished(config.protected):
+        raise InputError(
+            f"the run that writes {config.protected} has not finished",
+            "let it end, or go on with it: the same `protect run` with --resume",
+        )
     if manifest.exists() and not (foreign and config.clean is not None):
         return _from_manifest(config, listener)
     if config.clean is None:

@@ -33,7 +33,7 @@ from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import StateFolder
 from protect.report.html import html_page
-from protect.report.junit import junit_xml
+from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.files import is_within, real_path, write_atomically
@@ -67,12 +67,14 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     refuse_stray_weights(config.weights, backbones)
     every = plan(backbones, config.tier, config.modes, config.attacks)
     specs = config.shard.of(every) if config.shard else every
+    _require_places(config)
     if not specs:
+        if config.junit is not None:
+            write_atomically(config.junit, empty_junit_xml().encode())
         raise NothingToDo(
             f"shard {config.shard} has no cell: there are {len(every)} in all",
             f"more than {len(every)} shards are of no use here",
         )
-    _require_places(config)
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     if not config.merge:
         journal.require_writable()

@@ -78,7 +78,13 @@ def verify(
         typer.Option(help="Largest share of the control's learning that counts as protected."),
     ] = 0.3,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of SGD at the start.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of full fine-tuning at the start; those of other modes keep their "
+            "proportion to it."
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")
     ] = None,

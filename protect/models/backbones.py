@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from protect.documents.document import Network, Weights
 from protect.errors import ConfigError, WeightsError
-from protect.models.names import LOCAL_DIR, BackboneName, resolve
+from protect.models.names import LOCAL_DIR, BackboneName, resolve, with_tag
 from protect.models.weights import (
     PACKAGED,
     WeightFile,
@@ -131,8 +131,8 @@ def load_backbone(
         WeightsError: If its weights are not found, or a file is damaged or another network's.
     """
     name = resolve(text)
-    given = {resolve(key): path for key, path in weights.items()}
-    file = find_weights(name, given.get(name), offline)
+    given = {with_tag(resolve(key)): path for key, path in weights.items()}
+    file = find_weights(name, given.get(with_tag(name)), offline)
     tensors = read_state_dict(file.path)
     digest = sha256_of(file.path)
     with torch.random.fork_rng(devices=[]):

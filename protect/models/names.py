@@ -64,6 +64,17 @@ def resolve(text: str) -> BackboneName:
     )
 
 
+def with_tag(name: BackboneName) -> BackboneName:
+    """Spell out the tag that timm takes where none is typed: both spellings are one network.
+
+    What has no tag, as every network of torchvision's, is returned as it is.
+    """
+    if name.library != "timm" or _is_folder(name.name) or "." in name.name:
+        return name
+    config = timm.get_pretrained_cfg(name.name)
+    return BackboneName("timm", f"{name.name}.{config.tag}") if config and config.tag else name
+
+
 def distinct(texts: Iterable[str]) -> tuple[str, ...]:
     """Drop each name of a network that an earlier one means already.
 
@@ -72,7 +83,7 @@ def distinct(texts: Iterable[str]) -> tuple[str, ...]:
     """
     first: dict[BackboneName, str] = {}
     for text in texts:
-        first.setdefault(resolve(text), text)
+        first.setdefault(with_tag(resolve(text)), text)
     return tuple(first.values())
 
 
@@ -86,13 +97,13 @@ def refuse_stray_weights(files: Iterable[str], used: Sequence[str]) -> None:
     Raises:
         ConfigError: If a file is given for a network that is not used, or two for one.
     """
-    known = {resolve(text) for text in used}
+    known = {with_tag(resolve(text)) for text in used}
     named: dict[BackboneName, str] = {}
     for text in files:
-        name = resolve(text)
+        name = with_tag(resolve(text))
         if name not in known:
             raise ConfigError(
-                f"--weights {text}=FILE is for {name}, which is not used",
+                f"--weights {text}=FILE is for {resolve(text)}, which is not used",
                 f"used here: {', '.join(str(resolve(text)) for text in used)}",
             )
         other = named.setdefault(name, text)

@@ -379,6 +379,11 @@ def is_foreign_manifest(path: Path) -> bool:
     return data is not None and not _is_ours(data)
 
 
+def is_unfinished(output: Path) -> bool:
+    """Say whether a run has begun to write a folder and not written its manifest."""
+    return StateFolder.of(output).run.is_file() and not (output / MANIFEST_NAME).exists()
+
+
 def _is_our_manifest(path: Path) -> bool:
     return _is_ours(_read_json(path))
 

@@ -467,6 +467,17 @@ def test_a_damaged_manifest_of_ours_is_not_passed_over(done, content):
     assert "manifest.json" in result.stderr
 
 
+def test_what_a_killed_run_left_is_not_judged_as_anothers_work(done):
+    """It holds a part of the pictures, and a verdict on a part would be read as one on all."""
+    (done.protected / "manifest.json").unlink()
+    for name in ("blue", "red"):
+        next((done.protected / name).iterdir()).unlink()
+    result = cli("verify", done.protected, "--clean", done.photos, *QUICK)
+    assert result.exit_code == 2
+    assert "has not finished" in result.stderr
+    assert "--resume" in result.stderr
+
+
 def test_a_destroyed_dataset_retains_nothing_and_is_no_pass(tmp_path):
     photos = write_colours(tmp_path / "photos", per_class=64)
     other = copy_of(photos, tmp_path / "other")

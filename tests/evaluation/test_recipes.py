@@ -21,6 +21,18 @@ def test_own_settings_go_over_the_recipe_and_other_modes_follow():
     assert (full.epochs, full.batch_size, full.lr) == (3, 10, 0.5)
     assert recipe_for(Mode.HIGH_LR, 3000, **own).lr == 5
     assert recipe_for(Mode.LOW_LR, 3000, **own).lr == 0.125
+    assert recipe_for(Mode.PUBLISHED, 3000, **own).lr == 0.5
+
+
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.PUBLISHED])
+def test_an_own_rate_changes_every_mode_in_proportion(mode):
+    own, default = recipe_for(mode, 3000, lr=0.001), recipe_for(mode, 3000)
+    assert own.lr == pytest.approx(default.lr / 2)
+
+
+@pytest.mark.parametrize("mode", [Mode.LINEAR_PROBE, Mode.SCRATCH])
+def test_random_weights_start_at_a_rate_that_moves_them(mode):
+    assert recipe_for(mode, 3000).lr == pytest.approx(0.05)
 
 
 def test_the_published_recipe_is_the_papers_whatever_the_size_of_the_dataset():

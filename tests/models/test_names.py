@@ -1,6 +1,7 @@
 import pytest
 
-from protect.errors import ConfigError, ExitCode
+from protect.errors import ConfigError, ExitCode, WeightsError
+from protect.models.backbones import load_backbone
 from protect.models.names import BackboneName, distinct, refuse_stray_weights, resolve
 
 
@@ -22,6 +23,32 @@ from protect.models.names import BackboneName, distinct, refuse_stray_weights, r
 )
 def test_a_name_means_torchvision_first_then_timm(text: str, qualified: str) -> None:
     assert str(resolve(text)) == qualified
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (("timm:resnet18", "timm:resnet18.a1_in1k"), ("timm:resnet18",)),
+        (("timm:resnet18.a1_in1k", "timm:resnet18"), ("timm:resnet18.a1_in1k",)),
+        (("timm:resnet18", "timm:resnet18.fb_ssl_yfcc100m_ft_in1k"), None),
+        (("resnet18", "timm:resnet18.a1_in1k"), None),
+        (("local-dir:/a", "local-dir:/b.c"), None),
+    ],
+)
+def test_the_tag_that_timm_takes_anyway_makes_no_second_network(texts, kept):
+    assert distinct(texts) == (kept or texts)
+
+
+def test_weights_are_for_a_network_however_its_tag_is_spelt(tmp_path):
+    names = ["timm:tf_efficientnet_lite0.in1k"]
+    refuse_stray_weights(["tf_efficientnet_lite0"], names)
+    with pytest.raises(ConfigError, match="for the same network"):
+        refuse_stray_weights(["tf_efficientnet_lite0", *names], names)
+    # And they are read: a missing file is noticed.
+    missing = tmp_path / "none.pth"
+    with pytest.raises(WeightsError, match=r"none\.pth"):
+        given = {"tf_efficientnet_lite0": missing}
+        load_backbone(names[0], classes=2, size=32, weights=given, offline=True, seed=0)
 
 
 def test_qualified_names_resolve_to_themselves() -> None:
