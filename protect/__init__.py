@@ -58,3 +58,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, so that `pydoc protect` shows them before their first use."""
+    return sorted({*globals(), *__all__})
