@@ -67,6 +67,17 @@ class Binding(StrEnum):
     HEAD = "head"
 
 
+class NoiseMode(StrEnum):
+    """Whether the pictures of a class share their noise.
+
+    With CLASS all carry the same pattern. With SAMPLE each carries its class's texture from a place
+    of its own, so that no subtraction takes the noise off all of them.
+    """
+
+    CLASS = "class"
+    SAMPLE = "sample"
+
+
 class Mode(StrEnum):
     """How a stranger trains on the protected pictures.
 
@@ -257,6 +268,7 @@ class RunConfig(_Machine):
         preset: Effort, where `rounds`, `outer_steps` and `batch_size` do not say otherwise.
         targets: Policy that picks the incorrect class of each sample.
         binding: By what the outer step binds.
+        mode: Whether the pictures of a class share their noise.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
         on_error: What to do about pictures that cannot be protected.
@@ -276,6 +288,7 @@ class RunConfig(_Machine):
     preset: Preset = Preset.STANDARD
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
+    mode: NoiseMode = NoiseMode.CLASS
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)

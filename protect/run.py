@@ -17,7 +17,7 @@ from protect.bait.patterns import TILE, ClassPatterns
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import Binding, OnError, RunConfig
+from protect.config import Binding, NoiseMode, OnError, RunConfig
 from protect.data.discover import Listing, Sample, discover
 from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading, read_pictures, require_pictures
@@ -189,6 +189,7 @@ def _new_engine(
         tile=TILE,
         levels=config.eps.levels,
         generator=generator(config.seed, "patterns"),
+        shifts=TILE if config.mode is NoiseMode.SAMPLE else 1,
         anchor=anchor,
     ).to(device)
     return Engine(
@@ -254,6 +255,8 @@ def _write(
     writer = Writer(
         folder=config.output,
         noise=noise,
+        grid=reading.pattern_grid,
+        seed=config.seed,
         class_index=listing.class_index,
         names=output_names([sample.name for sample in reading.samples]),
         levels=config.eps.levels,

@@ -94,6 +94,6 @@ def test_what_is_written_is_what_was_optimised(size, grey):
     pixels = rng.integers(0, 256, (*size, 1 if grey else 3), dtype=np.uint8)
     written = apply_noise(pixels, patterns.table()[1].detach())
     stacked = torch.from_numpy(np.broadcast_to(pixels, (*size, 3)).copy()).permute(2, 0, 1)[None]
-    noise = patterns(torch.tensor([1]), torch.tensor([grey]), *size)
+    noise = patterns(torch.tensor([1]), torch.tensor([grey]), *size, torch.Generator())
     optimised = publish(stacked.float(), noise)[0].permute(1, 2, 0).detach().numpy()
     assert np.array_equal(np.broadcast_to(written, (*size, 3)), optimised.astype(np.uint8))

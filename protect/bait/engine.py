@@ -178,7 +178,7 @@ class Engine:
             The loss, and the share of clean pictures taken for an incorrect class; scalars,
             detached.
         """
-        published = self._with_noise_of(batch.y, batch)
+        published = self._with_noise_of(batch.y, batch, draws)
         features, _ = self._see(stranger.weights, published, draws, training=stranger.training)
         classes = self.patterns.weight.shape[0]
         logits = refitted_logits(features, batch.y, stranger.clean, classes)
@@ -218,7 +218,7 @@ class Engine:
     ) -> Tensor:
         """Cross-entropy of pictures with the noise of their true class, to their true class."""
         with torch.no_grad():
-            published = self._with_noise_of(batch.y, batch)
+            published = self._with_noise_of(batch.y, batch, draws)
         _, logits = self._see(weights, published, draws)
         return F.cross_entropy(logits, batch.y)
 
@@ -240,7 +240,7 @@ class Engine:
         Returns:
             The loss, and the share of pictures that were taken for their target; scalars.
         """
-        published = self._with_noise_of(targets, batch)
+        published = self._with_noise_of(targets, batch, draws)
         if bare is not None:
             published = torch.where(bare[:, None, None, None], batch.x, published)
         features, logits = self._see(weights, published, draws)
@@ -252,9 +252,9 @@ class Engine:
         loss = losses.where(compared, 0).sum() / compared.sum().clamp(min=1)
         return loss, (logits.argmax(dim=1) == targets).float().mean()
 
-    def _with_noise_of(self, classes: Tensor, batch: Batch) -> Tensor:
+    def _with_noise_of(self, classes: Tensor, batch: Batch, draws: torch.Generator) -> Tensor:
         height, width = batch.x.shape[-2:]
-        return publish(batch.x, self.patterns(classes, batch.grey, height, width))
+        return publish(batch.x, self.patterns(classes, batch.grey, height, width, draws))
 
     def _see(
         self,

@@ -23,6 +23,7 @@ from protect.config import (
     DEFAULT_OUTPUT,
     Binding,
     Existing,
+    NoiseMode,
     OnError,
     Preset,
     RunConfig,
@@ -57,6 +58,10 @@ def run(
         Binding,
         typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
     ] = Binding.FEATURES,
+    mode: Annotated[
+        NoiseMode,
+        typer.Option(help="All pictures of a class carry the same noise, or each its own."),
+    ] = NoiseMode.CLASS,
     size: Size = None,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
@@ -111,6 +116,7 @@ def run(
             surrogate=surrogate,
             targets=targets,
             binding=binding,
+            mode=mode,
             size=size,
             rounds=rounds,
             batch_size=batch_size,

@@ -19,6 +19,7 @@ from protect.documents.manifest import ImageRecord
 from protect.errors import OutputError
 from protect.output.encode import encode_png
 from protect.output.quality import measure
+from protect.system.device import generator
 from protect.system.files import is_within, sha256_of, sha256_of_bytes, write_atomically
 
 
@@ -56,7 +57,10 @@ class Writer:
 
     Attributes:
         folder: The output folder.
-        noise: (K, 1 or 3, h, w), float32, in levels within the budget.
+        noise: (K, 1 or 3, h, w), float32, in levels within the budget. Where it is larger than
+            `grid`, every picture gets a window that starts at a place of its own.
+        grid: Rows and columns of a picture's noise, before it is resized to the picture.
+        seed: Of the windows' places.
         class_index: Class name -> row of `noise`.
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
@@ -65,6 +69,8 @@ class Writer:
 
     folder: Path
     noise: Tensor
+    grid: tuple[int, int]
+    seed: int
     class_index: Mapping[str, int]
     names: Mapping[str, str]
     levels: int
@@ -81,7 +87,7 @@ class Writer:
         """
         source_sha256 = sha256_of(sample.path)
         original = decode(sample.path, self.max_pixels)
-        pixels = apply_noise(original.pixels, self.noise[self.class_index[sample.label]])
+        pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile)
         target = self.folder / self.names[sample.name]
         if not is_within(target.parent, self.folder):
@@ -113,6 +119,15 @@ class Writer:
             status="protected" if quality.linf_levels else "unchanged",
             notes=original.notes,
         )
+
+    def _noise_of(self, sample: Sample) -> Tensor:
+        """Return the noise of one picture: (1 or 3, *grid), the same whenever it is asked for."""
+        pattern = self.noise[self.class_index[sample.label]]
+        height, width = self.grid
+        draws = generator(self.seed, "window", sample.name)
+        row = int(torch.randint(pattern.shape[1] - height + 1, (), generator=draws))
+        column = int(torch.randint(pattern.shape[2] - width + 1, (), generator=draws))
+        return pattern[:, row : row + height, column : column + width]
 
 
 def _same(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:

@@ -59,6 +59,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         "channels": 3,
         "binding": Binding.FEATURES,
         "anchor": None,
+        "shifts": 1,
     } | changes
     labels = torch.arange(len(settings["pixels"])) % settings["classes"]
     patterns = ClassPatterns(
@@ -69,7 +70,8 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         SIDE,
         settings["levels"],
         torch.Generator().manual_seed(settings["seed"]),
-        settings["anchor"],
+        shifts=settings["shifts"],
+        anchor=settings["anchor"],
     )
     return Engine(
         surrogate or Net(settings["classes"]),
@@ -442,7 +444,8 @@ def test_the_same_seed_gives_the_same_noise_and_another_seed_another():
 
 def test_noise_of_grey_pictures_is_grey():
     engine = make_engine(grey=torch.ones(30, dtype=torch.bool))
-    noise = engine.patterns(torch.tensor([0, 1]), torch.tensor([True, False]), SIDE, SIDE)
+    grey = torch.tensor([True, False])
+    noise = engine.patterns(torch.tensor([0, 1]), grey, SIDE, SIDE, torch.Generator())
     assert torch.equal(noise[0, 0], noise[0, 1])
     assert torch.equal(noise[0, 0], noise[0, 2])
     assert not torch.equal(noise[1, 0], noise[1, 1])
@@ -466,17 +469,18 @@ def test_more_pictures_in_a_batch_than_there_are_is_fine():
     assert engine.round == 1
 
 
-def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped():
+@pytest.mark.parametrize("shifts", [1, SIDE])
+def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped(shifts):
     """Through bytes, as on disk, at every round."""
-    whole = make_engine()
+    whole = make_engine(shifts=shifts)
     reports = []
     while not whole.finished:
         reports.append(whole.advance())
     for stop in range(1, 6):
-        first = make_engine()
+        first = make_engine(shifts=shifts)
         for _ in range(stop):
             first.advance()
-        second = make_engine()
+        second = make_engine(shifts=shifts)
         with torch.no_grad():
             for value in second.surrogate.state_dict().values():
                 value.add_(1)

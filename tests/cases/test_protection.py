@@ -14,6 +14,8 @@ from helpers import cli
 from pictures import encoded, picture
 from PIL import Image
 
+from protect.bait.patterns import TILE
+
 
 @pytest.mark.parametrize("label", ["flat", "metadata", "sizes"])
 def test_c43_noise_has_both_signs(good: Ran, label: str):
@@ -29,6 +31,32 @@ def test_c44_the_pictures_of_a_class_carry_one_pattern(good: Ran):
     black, white = good.change("flat/black.png"), good.change("flat/white.png")
     assert np.array_equal(black, mid.clip(0, None))
     assert np.array_equal(white, mid.clip(None, 0))
+
+
+def test_c44_with_noise_of_its_own_each_picture_carries_its_class_from_another_place(
+    tmp_path: Path,
+):
+    """So that the mean of a class, which anyone can compute, has no texture to subtract."""
+    names = [f"{i}.png" for i in range(40)]
+    flat = encoded(Image.new("L", (32, 32), 128), "PNG")
+    for label in "ab":
+        for name in names:
+            put(tmp_path / "photos", f"{label}/{name}", flat)
+    ran = run(tmp_path / "photos", tmp_path / "out", "--mode", "sample")
+    assert ran.result.exit_code == 0, ran.result.stderr
+    assert ran.manifest["config"]["mode"] == "sample"
+    for label in "ab":
+        changes = [ran.change(f"{label}/{name}")[..., 0] for name in names]
+        first = changes[0]
+        shifted = {
+            np.roll(first, (row, column), axis=(0, 1)).tobytes(): (row, column)
+            for row in range(TILE)
+            for column in range(TILE)
+        }
+        places = [shifted[change.tobytes()] for change in changes]
+        assert len(set(places)) > 20
+        mean = np.mean(changes, axis=0)
+        assert mean.std() < first.std() / 3
 
 
 def test_c45_what_is_measured_is_the_file_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
