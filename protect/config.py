@@ -78,6 +78,15 @@ class NoiseMode(StrEnum):
     SAMPLE = "sample"
 
 
+class Harden(StrEnum):
+    """What a stranger may do to the pictures that the noise is optimised to survive."""
+
+    JPEG = "jpeg"
+    GREY = "grey"
+    BLUR = "blur"
+    RESIZE = "resize"
+
+
 class Mode(StrEnum):
     """How a stranger trains on the protected pictures.
 
@@ -256,6 +265,28 @@ EFFORTS: dict[Preset, Effort] = {
 }
 
 
+def _as_harden(value: Any) -> Any:
+    """Read "jpeg,grey".
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    unknown = [name for name in names if name not in list(Harden)]
+    if unknown:
+        raise ConfigError(
+            f"--harden does not know {', '.join(map(repr, unknown))}",
+            f"name some of {', '.join(Harden)}, with commas between"
+            + ("; --mode sample is what survives projection" if "projection" in unknown else ""),
+        )
+    return tuple(dict.fromkeys(names))
+
+
+HardenSetting = Annotated[tuple[Harden, ...], BeforeValidator(_as_harden)]
+
+
 class RunConfig(_Machine):
     """Settings of `protect run`.
 
@@ -269,6 +300,7 @@ class RunConfig(_Machine):
         targets: Policy that picks the incorrect class of each sample.
         binding: By what the outer step binds.
         mode: Whether the pictures of a class share their noise.
+        harden: Changes of the pictures that the noise is optimised to survive.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
         on_error: What to do about pictures that cannot be protected.
@@ -289,6 +321,7 @@ class RunConfig(_Machine):
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
     mode: NoiseMode = NoiseMode.CLASS
+    harden: HardenSetting = ()
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)

@@ -199,6 +199,7 @@ def _new_engine(
         effort=config.effort,
         targets=config.targets,
         binding=config.binding,
+        harden=config.harden,
         seed=config.seed,
         device=device,
     )

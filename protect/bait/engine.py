@@ -11,7 +11,7 @@ Tensors in, tensors out: no file, path or screen here.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
+from protect.bait.harden import View, plain, view_of_round
 from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, hardest, stage_at
 from protect.budget import publish
-from protect.config import Binding, Effort, Targets
+from protect.config import Binding, Effort, Harden, Targets
 from protect.data.augment import random_crop_flip
 from protect.errors import MachineError
 from protect.system.device import generator
@@ -52,6 +53,7 @@ class Engine:
         effort: Counts and rates.
         targets: Policy that picks incorrect classes.
         binding: By what a picture counts as bound.
+        harden: Changes that the noise is to survive; every round goes through none or one of them.
         seed: Of every draw.
         device: Where `surrogate` and `patterns` are.
     """
@@ -65,6 +67,7 @@ class Engine:
         effort: Effort,
         targets: Targets,
         binding: Binding,
+        harden: Sequence[Harden] = (),
         seed: int,
         device: torch.device,
     ) -> None:
@@ -74,6 +77,8 @@ class Engine:
         self.effort = effort
         self.policy = targets
         self.binding = binding
+        self.harden = harden
+        self.view: View = plain
         self.seed = seed
         self.device = device
         self.start = {name: value.clone() for name, value in surrogate.state_dict().items()}
@@ -104,6 +109,7 @@ class Engine:
         """
         draws = generator(self.seed, "round", self.round)
         stage = stage_at(self.policy, self.round, self.effort.rounds)
+        self.view = view_of_round(self.harden, self.round)
         inner = self._draw(draws)
 
         ahead = self.look_ahead(inner, draws)
@@ -265,7 +271,7 @@ class Engine:
         training: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Show pixels in [0, 255] to the surrogate as a stranger's training would, or his test."""
-        view = random_crop_flip(pixels, draws) / 255
+        view = random_crop_flip(self.view(pixels, draws), draws) / 255
         self.surrogate.train(training)
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"

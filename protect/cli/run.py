@@ -62,6 +62,14 @@ def run(
         NoiseMode,
         typer.Option(help="All pictures of a class carry the same noise, or each its own."),
     ] = NoiseMode.CLASS,
+    harden: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
+            "commas between; each costs some strength without it.",
+        ),
+    ] = "",
     size: Size = None,
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
@@ -117,6 +125,7 @@ def run(
             targets=targets,
             binding=binding,
             mode=mode,
+            harden=harden,
             size=size,
             rounds=rounds,
             batch_size=batch_size,

@@ -1,0 +1,76 @@
+"""What a stranger may do to pictures before he trains, inside the loop that optimises the noise.
+
+Each change is differentiable, so that the noise is moved to where it survives. A round of the loop
+goes through one of them from its first look to its last, test pictures included: a stranger who
+saves as JPEG does so with all.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from protect.bait.jpeg import jpeg
+from protect.config import Harden
+
+QUALITIES = (10, 30, 50, 75)
+"""Of JPEG, one drawn a look."""
+LUMA = (0.299, 0.587, 0.114)
+"""Of ITU-R 601, as Pillow makes grey."""
+LARGEST_BLUR = 1.5
+"""Deviation of the Gaussian in pixels; smaller ones are drawn too."""
+
+View = Callable[[Tensor, torch.Generator], Tensor]
+"""Takes (B, 3, H, W), float in [0, 255], to the same."""
+
+
+def plain(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Change nothing."""
+    return pixels
+
+
+def compressed(pixels: Tensor, draws: torch.Generator) -> Tensor:
+    """Save as JPEG, at a quality that is drawn."""
+    return jpeg(pixels, QUALITIES[int(torch.randint(len(QUALITIES), (), generator=draws))])
+
+
+def grey(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Keep the luma only."""
+    weights = torch.tensor(LUMA, device=pixels.device, dtype=pixels.dtype)
+    return torch.einsum("j,bjhw->bhw", weights, pixels)[:, None].expand_as(pixels)
+
+
+def blurred(pixels: Tensor, draws: torch.Generator) -> Tensor:
+    """Blur with a Gaussian of a width that is drawn."""
+    sigma = LARGEST_BLUR * max(float(torch.rand((), generator=draws)), 0.1)
+    reach = min(round(3 * sigma) + 1, *(side - 1 for side in pixels.shape[-2:]))
+    places = torch.arange(-reach, reach + 1, device=pixels.device, dtype=pixels.dtype)
+    taps = torch.exp(-0.5 * (places / sigma) ** 2)
+    taps = (taps / taps.sum()).expand(3, 1, 1, -1)
+    padded = F.pad(pixels, (reach,) * 4, mode="reflect")
+    across = F.conv2d(padded, taps, groups=3)
+    return F.conv2d(across, taps.transpose(2, 3), groups=3)
+
+
+def coarser(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Shrink to half the height and width, and enlarge again."""
+    height, width = pixels.shape[-2:]
+    small = F.interpolate(
+        pixels, size=(max(height // 2, 1), max(width // 2, 1)), mode="bilinear", antialias=True
+    )
+    return F.interpolate(small, size=(height, width), mode="bilinear")
+
+
+VIEWS: dict[Harden, View] = {
+    Harden.JPEG: compressed,
+    Harden.GREY: grey,
+    Harden.BLUR: blurred,
+    Harden.RESIZE: coarser,
+}
+
+
+def view_of_round(hardened: Sequence[Harden], index: int) -> View:
+    """Return what is done to pictures in a round: nothing, then each change in turn, and again."""
+    views = [plain, *(VIEWS[name] for name in hardened)]
+    return views[index % len(views)]
