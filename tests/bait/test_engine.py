@@ -60,6 +60,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         "binding": Binding.FEATURES,
         "anchor": None,
         "shifts": 1,
+        "harden": (),
     } | changes
     labels = torch.arange(len(settings["pixels"])) % settings["classes"]
     patterns = ClassPatterns(
@@ -80,6 +81,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         effort=settings["effort"],
         targets=settings["targets"],
         binding=settings["binding"],
+        harden=settings["harden"],
         seed=settings["seed"],
         device=torch.device("cpu"),
     )

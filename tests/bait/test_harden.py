@@ -1,0 +1,146 @@
+"""The changes inside the loop do what they say, and a whole round goes through one of them."""
+
+import numpy as np
+import pytest
+import torch
+from bait.test_engine import Net, make_engine
+from PIL import Image
+from torch import Tensor
+
+from protect.bait.harden import VIEWS, blurred, coarser, compressed, grey, plain, view_of_round
+from protect.config import Harden, RunConfig
+from protect.errors import ConfigError
+
+SIDE = 32
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (2, 3, SIDE, SIDE), generator=draws(seed)).float()
+
+
+def energy(noise: Tensor) -> float:
+    return float(noise.pow(2).mean())
+
+
+@pytest.mark.parametrize("name", list(Harden))
+def test_every_change_keeps_shape_and_range_and_lets_gradients_through(name):
+    pixels = pictures().requires_grad_()
+    seen = VIEWS[name](pixels, draws())
+    assert seen.shape == pixels.shape
+    assert -1e-3 <= seen.min() <= seen.max() <= 255 + 1e-3
+    assert not torch.equal(seen, pixels)
+    (seen**2).sum().backward()
+    assert pixels.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", list(Harden))
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 1)])
+def test_pictures_of_a_few_pixels_go_through(name, size):
+    seen = VIEWS[name](torch.full((1, 3, *size), 90.0), draws())
+    assert seen.shape == (1, 3, *size)
+    assert (seen - 90).abs().max() <= 2
+
+
+@pytest.mark.parametrize("name", list(Harden))
+def test_draws_decide(name):
+    once, again = (VIEWS[name](pictures(), draws(3)) for _ in range(2))
+    assert torch.equal(once, again)
+
+
+def test_grey_is_pillows():
+    pixels = pictures()[:1]
+    theirs = Image.fromarray(pixels[0].permute(1, 2, 0).numpy().astype(np.uint8)).convert("L")
+    ours = grey(pixels, draws())
+    assert torch.equal(ours[0, 0], ours[0, 2])
+    assert np.abs(ours[0, 0].numpy() - np.asarray(theirs)).max() <= 1
+
+
+@pytest.mark.parametrize("view", [blurred, coarser])
+def test_fine_checks_are_washed_out_and_slow_waves_stay(view):
+    place = torch.arange(float(SIDE))
+    checks = ((place[:, None] + place[None]) % 2 * 2 - 1).expand(1, 3, -1, -1)
+    wave = torch.sin(2 * torch.pi * place / SIDE).expand(1, 3, SIDE, -1)
+    flat = torch.full((1, 3, SIDE, SIDE), 128.0)
+    kept = [
+        np.mean([energy(view(flat + 8 * noise, draws(s)) - 128) for s in range(9)])
+        / energy(8 * noise)
+        for noise in (checks, wave)
+    ]
+    assert kept[0] < 0.5 < 0.9 < kept[1]
+
+
+def test_jpeg_is_of_several_qualities():
+    losses = {round(energy(compressed(pictures(), draws(s)) - pictures())) for s in range(20)}
+    assert len(losses) == 4
+
+
+def test_rounds_take_turns_and_begin_plain():
+    names = (Harden.GREY, Harden.JPEG)
+    views = [view_of_round(names, index) for index in range(6)]
+    assert views == [plain, grey, compressed] * 2
+    assert {view_of_round((), index) for index in range(4)} == {plain}
+
+
+class Watch(Net):
+    """Notes whether what it is shown is grey."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grey: list[bool] = []
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.grey.append(bool((x[:, 0] - x[:, 2]).abs().max() < 1e-6))
+        return super().forward(x)
+
+
+def test_all_looks_of_a_round_go_through_the_same_change():
+    """Clean pictures too: a stranger who makes his pictures grey does so with all."""
+    surrogate = Watch()
+    engine = make_engine(surrogate, harden=(Harden.GREY,))
+    rounds = []
+    for _ in range(4):
+        surrogate.grey.clear()
+        engine.advance()
+        rounds.append(list(surrogate.grey))
+    assert all(len(looks) > 5 for looks in rounds)
+    assert [set(looks) for looks in rounds] == [{False}, {True}, {False}, {True}]
+
+
+def test_the_noise_is_moved_to_where_it_survives():
+    """Through grey rounds alone, luma is all that the noise can be seen by."""
+
+    def luma_share(harden: tuple[Harden, ...]) -> float:
+        engine = make_engine(harden=harden)
+        start = engine.patterns.weight.detach().clone()
+        engine.round = 1
+        engine.advance()
+        moved = engine.patterns.weight.detach() - start
+        weights = torch.tensor([0.299, 0.587, 0.114])
+        across = moved - (moved * weights[:, None, None]).sum(1, keepdim=True)
+        return 1 - energy(across - across.mean(1, keepdim=True)) / energy(moved)
+
+    assert luma_share((Harden.GREY,)) > luma_share(())
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ("jpeg", (Harden.JPEG,)),
+        ("grey, jpeg,grey", (Harden.GREY, Harden.JPEG)),
+        (("blur",), (Harden.BLUR,)),
+    ],
+)
+def test_the_list_is_read(tmp_path, text, names):
+    assert RunConfig(source=tmp_path, harden=text).harden == names
+
+
+@pytest.mark.parametrize(("text", "hint"), [("jpg", "jpeg"), ("projection", "--mode sample")])
+def test_an_unknown_change_is_a_usage_error(tmp_path, text, hint):
+    with pytest.raises(ConfigError, match=text) as caught:
+        RunConfig(source=tmp_path, harden=text)
+    assert hint in caught.value.hint
