@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -182,18 +183,16 @@ def build_cache(
     """
     pixels = _create(path, (len(samples), grid.height, grid.width, 3))
     refused, rows, grey, origins = [], [], [], []
-    for row, (picture, origin) in enumerate(_pictures(samples, max_pixels, threads)):
+    for row, (fitted, origin) in enumerate(_fitted(samples, grid, max_pixels, threads)):
         listener(StageAdvanced())
         origins.append(origin)
-        if isinstance(picture, ImageRefused):
-            reason = f"{picture.message}; {picture.hint}" if picture.hint else picture.message
+        if isinstance(fitted, ImageRefused):
+            reason = f"{fitted.message}; {fitted.hint}" if fitted.hint else fitted.message
             refused.append(Refused(source=samples[row].name, reason=reason))
             continue
-        if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
-            raise MixedSizes
-        pixels[row] = _fit(as_rgb(picture.pixels), grid)
+        pixels[row] = fitted.pixels
         rows.append(row)
-        grey.append(picture.is_grey)
+        grey.append(fitted.is_grey)
     labels = torch.tensor([class_index[samples[row].label] for row in rows], dtype=torch.int64)
     cache = PixelCache(pixels, np.array(rows, dtype=np.int64), labels, torch.tensor(grey))
     return cache, tuple(refused), tuple(origins)
@@ -271,14 +270,30 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _pictures(
-    samples: Sequence[Sample], max_pixels: int, threads: int
-) -> Iterator[tuple[Picture | ImageRefused, Origin]]:
-    def read(sample: Sample) -> tuple[Picture | ImageRefused, Origin]:
+class _Fitted(NamedTuple):
+    """A picture as it is cached: (H, W, 3) levels of the grid."""
+
+    pixels: NDArray[np.uint8]
+    is_grey: bool
+
+
+def _fitted(
+    samples: Sequence[Sample], grid: Grid, max_pixels: int, threads: int
+) -> Iterator[tuple[_Fitted | ImageRefused, Origin]]:
+    """Decode and fit in the threads, so that no more large pictures exist at a time than threads.
+
+    Raises:
+        MixedSizes: At the first picture that an exact grid does not fit.
+    """
+
+    def read(sample: Sample) -> tuple[_Fitted | ImageRefused, Origin]:
         try:
-            return read_with_origin(sample, max_pixels)
+            picture, origin = read_with_origin(sample, max_pixels)
         except ImageRefused as refusal:
             return refusal, Origin()
+        if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
+            raise MixedSizes
+        return _Fitted(_fit(as_rgb(picture.pixels), grid), picture.is_grey), origin
 
     return ordered_map(read, samples, threads)
 
