@@ -78,6 +78,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
     if not config.merge:
         journal.require_writable()
+        journal.remove_abandoned()
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)

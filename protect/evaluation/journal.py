@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from protect.errors import OutputError
-from protect.system.files import require_writable, write_atomically
+from protect.system.files import (
+    remove_stale_temporaries,
+    require_writable,
+    write_atomically,
+)
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
@@ -36,6 +40,9 @@ CODE = (
 Recipes are part of the identity, value by value; what is planned and how figures are judged decides
 no figure.
 """
+
+ABANDONED_SECONDS = 3600.0
+"""A result is written in a moment; what is unfinished for so long is of a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,15 @@ class Journal:
                 "allow yourself to write there, or keep no results with --no-cache, which goes "
                 "without --shard",
             )
+
+    def remove_abandoned(self) -> None:
+        """Remove what killed processes left half-written; others may be writing here right now.
+
+        Raises:
+            MachineError: If that is not allowed.
+        """
+        if self.folder is not None:
+            remove_stale_temporaries(self.folder, ABANDONED_SECONDS)
 
     def find(self, identity: Mapping[str, Any]) -> Result | None:
         """Return the result of a training of this identity, if there is a sound one.

@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,13 +187,18 @@ def require_writable(folder: Path, hint: str) -> None:
         ) from error
 
 
-def remove_stale_temporaries(folder: Path) -> int:
+def remove_stale_temporaries(folder: Path, seconds_old: float = 0.0) -> int:
     """Remove what a killed run left half-written anywhere below `folder`.
 
-    Only files named as `write_atomically` names them go. Call it while nothing else writes there.
+    Only files named as `write_atomically` names them go. Call it while nothing else writes there,
+    or spare those that another process may be writing.
+
+    Args:
+        folder: Where to look; need not exist.
+        seconds_old: Younger files stay.
 
     Returns:
-        How many files were removed; 0 where the folder does not exist.
+        How many files were removed.
 
     Raises:
         MachineError: If one cannot be removed.
@@ -202,7 +208,11 @@ def remove_stale_temporaries(folder: Path) -> int:
         for name in filter(_TEMPORARY.fullmatch, names):
             path = Path(parent, name)
             try:
+                if seconds_old and time.time() - path.stat().st_mtime < seconds_old:
+                    continue
                 path.unlink()
+            except FileNotFoundError:
+                continue  # Another process was quicker.
             except OSError as error:
                 raise _refusal("remove", path, error) from error
             removed += 1

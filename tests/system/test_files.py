@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,17 @@ def test_stale_temporaries_go_and_everything_else_stays(tmp_path: Path) -> None:
     assert listing(below) == []
     assert remove_stale_temporaries(tmp_path) == 0
     assert remove_stale_temporaries(tmp_path / "absent") == 0
+
+
+def test_young_temporaries_can_be_spared(tmp_path: Path) -> None:
+    """Another process may be writing them; a clock that went back makes none old."""
+    ages = {"0": 0.0, "1": 50.0, "2": 70.0, "3": -3600.0}
+    for digit, age in ages.items():
+        path = tmp_path / LEFTOVER.replace("f", digit)
+        path.write_bytes(b"half")
+        os.utime(path, (0, time.time() - age))
+    assert remove_stale_temporaries(tmp_path, seconds_old=60.0) == 1
+    assert listing(tmp_path) == sorted(LEFTOVER.replace("f", digit) for digit in "013")
 
 
 def test_what_a_killed_write_leaves_is_recognised(
