@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pydantic import BaseModel
@@ -97,7 +97,10 @@ class Screen:
         self._end_stage()
         label = ("error: ", "bold red") if error.exit_code else ("nothing to do: ", "bold")
         self.err.print(Text.assemble(label, printable(error.message)))
-        for line in some_of(error.details):
+        lines: Sequence[str] = error.details
+        if self.err.is_terminal:
+            lines = some_of(lines, "add 2> FILE to have all in a file")
+        for line in lines:
             self.err.print(Text.assemble("  ", printable(line)))
         if error.hint:
             self.err.print(Text.assemble(("hint: ", "bold"), printable(error.hint)))
@@ -119,13 +122,20 @@ def _written(console: Console) -> Iterator[None]:
         yield
         console.file.flush()
     except OSError as error:
-        # What is left in the buffer must go somewhere, or Python tries again when it ends, and
-        # fails with a traceback and a status of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
-        raise MachineError(
-            f"the result cannot be written to standard output: {error.strerror or error}",
-            "free some space on that disk, or write elsewhere",
-        ) from error
+        raise output_lost(error) from error
+
+
+def output_lost(error: OSError) -> MachineError:
+    """Give up standard output, and return what to say of it.
+
+    What is left in the buffer must go somewhere, or Python tries again when it ends, and fails with
+    a traceback and a status of its own.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return MachineError(
+        f"the result cannot be written to standard output: {error.strerror or error}",
+        "free some space on that disk, or write elsewhere",
+    )
 
 
 class _Bar:

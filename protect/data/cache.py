@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from protect.errors import ImageRefused, InputError, MachineError
 from protect.events import Listener, StageAdvanced
 from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
+
+Kept = TypeVar("Kept")
 
 SMALLEST_SIZE = 64
 """Pretrained networks learn poorly from inputs below this, so smaller pictures are enlarged."""
@@ -181,18 +183,24 @@ def build_cache(
     Raises:
         MixedSizes: If the grid is exact and a picture has another size.
     """
+
+    def fitted(picture: Picture) -> tuple[NDArray[np.uint8], bool]:
+        if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
+            raise MixedSizes
+        return _fit(as_rgb(picture.pixels), grid), picture.is_grey
+
     pixels = _create(path, (len(samples), grid.height, grid.width, 3))
     refused, rows, grey, origins = [], [], [], []
-    for row, (fitted, origin) in enumerate(_fitted(samples, grid, max_pixels, threads)):
+    for row, (found, origin) in enumerate(_pictures(samples, max_pixels, threads, fitted)):
         listener(StageAdvanced())
         origins.append(origin)
-        if isinstance(fitted, ImageRefused):
-            reason = f"{fitted.message}; {fitted.hint}" if fitted.hint else fitted.message
+        if isinstance(found, ImageRefused):
+            reason = f"{found.message}; {found.hint}" if found.hint else found.message
             refused.append(Refused(source=samples[row].name, reason=reason))
             continue
-        pixels[row] = fitted.pixels
+        pixels[row], is_grey = found
         rows.append(row)
-        grey.append(fitted.is_grey)
+        grey.append(is_grey)
     labels = torch.tensor([class_index[samples[row].label] for row in rows], dtype=torch.int64)
     cache = PixelCache(pixels, np.array(rows, dtype=np.int64), labels, torch.tensor(grey))
     return cache, tuple(refused), tuple(origins)
@@ -270,30 +278,24 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return pixels
 
 
-class _Fitted(NamedTuple):
-    """A picture as it is cached: (H, W, 3) levels of the grid."""
+def _pictures(
+    samples: Sequence[Sample], max_pixels: int, threads: int, keep: Callable[[Picture], Kept]
+) -> Iterator[tuple[Kept | ImageRefused, Origin]]:
+    """Decode in threads; what is kept of a picture is made there too, so that few exist at a time.
 
-    pixels: NDArray[np.uint8]
-    is_grey: bool
-
-
-def _fitted(
-    samples: Sequence[Sample], grid: Grid, max_pixels: int, threads: int
-) -> Iterator[tuple[_Fitted | ImageRefused, Origin]]:
-    """Decode and fit in the threads, so that no more large pictures exist at a time than threads.
-
-    Raises:
-        MixedSizes: At the first picture that an exact grid does not fit.
+    Args:
+        samples: The pictures.
+        max_pixels: Larger pictures are refused.
+        threads: Decoding threads; no more pictures than these are in memory.
+        keep: Makes of a picture what is wanted of it.
     """
 
-    def read(sample: Sample) -> tuple[_Fitted | ImageRefused, Origin]:
+    def read(sample: Sample) -> tuple[Kept | ImageRefused, Origin]:
         try:
             picture, origin = read_with_origin(sample, max_pixels)
         except ImageRefused as refusal:
             return refusal, Origin()
-        if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
-            raise MixedSizes
-        return _Fitted(_fit(as_rgb(picture.pixels), grid), picture.is_grey), origin
+        return keep(picture), origin
 
     return ordered_map(read, samples, threads)
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from protect.config import DEFAULT_MAX_PIXELS
+from protect.data.tiff_errors import tiff_errors
 from protect.errors import ImageRefused
 
 # Formats of photographs only: each further parser is a further door for hostile files, and one of
@@ -101,8 +102,8 @@ def decode(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     """
     _quieten_pillow()
     try:
-        with path.open("rb") as file:
-            return _read(file, max_pixels)
+        with path.open("rb") as file, tiff_errors() as errors:
+            picture = _read(file, max_pixels)
     except ImageRefused:
         raise
     except FileNotFoundError:
@@ -121,6 +122,11 @@ def decode(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise ImageRefused(f"cannot be decoded: {words}", "replace it by an intact copy") from error
+    if errors:
+        raise ImageRefused(
+            f"is damaged: libtiff says so in {errors[0]}", "replace it by an intact copy"
+        )
+    return picture
 
 
 def as_rgb(pixels: Pixels) -> Pixels:

@@ -4,13 +4,14 @@ Owns the stable order, and the promise that no file is passed over in silence: i
 refused with a reason, or counted by kind. Never opens a picture.
 """
 
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from protect.data.labels import FILE_COLUMN, LABEL_COLUMN, has_column, read_labels
-from protect.data.walk import SHOWN, Walk, printable_name, some_names
+from protect.data.walk import Walk, printable_name, some_names
 from protect.documents.manifest import Labels, Refused
 from protect.errors import InputError
 
@@ -81,7 +82,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
         raise InputError(
             f"{root} holds no pictures that can be read",
             "give a folder of JPEG, PNG, WebP or TIFF pictures",
-            _lines(walk.refused, notes),
+            [*notes, *map(str, walk.refused)],
         )
     if table is None:
         samples, refused = _label_by_folder(walk, notes)
@@ -96,7 +97,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
         raise InputError(
             f"{root} has {found}: there is nothing to mislead a network with",
             "add pictures of another class",
-            _lines(refused, notes),
+            [*notes, *map(str, refused)],
         )
     notes.extend(_clash_notes(sample.name for sample in samples))
     return Listing(
@@ -147,7 +148,7 @@ def _label_by_folder(walk: Walk, notes: list[str]) -> tuple[list[Sample], list[R
             f"labels are missing: the pictures lie directly in {walk.root}",
             f"put each into a folder named after its class ({walk.root}/cat/1.jpg), or give "
             f"--labels labels.csv with the columns {FILE_COLUMN},{LABEL_COLUMN}",
-            _lines(walk.refused, notes),
+            [*notes, *map(str, walk.refused)],
         )
     samples: list[Sample] = []
     refused: list[Refused] = []
@@ -199,8 +200,8 @@ def _check_folders_agree(root: Path, samples: Sequence[Sample], table: Path) -> 
     if wrong:
         raise InputError(
             f"{root}: the folders and {table.name} disagree on the class of {len(wrong)} pictures",
-            f"make them agree, or follow the table with --labels {table}",
-            [f"{sample.name}: {sample.label!r} in {table.name}" for sample in wrong[:SHOWN]],
+            f"make them agree, or follow the table with --labels {shlex.quote(str(table))}",
+            [f"{sample.name}: {sample.label!r} in {table.name}" for sample in wrong],
         )
 
 
@@ -224,9 +225,3 @@ def _clash_notes(names: Iterable[str]) -> list[str]:
         "an archive of this folder will not unpack on macOS or Windows, where these names are the "
         f"same: {some_names(pairs)}"
     ]
-
-
-def _lines(refused: Sequence[Refused], notes: Sequence[str]) -> list[str]:
-    shown = [str(item) for item in refused[:SHOWN]]
-    more = len(refused) - SHOWN
-    return [*notes, *shown, *([f"and {more} more"] if more > 0 else [])]

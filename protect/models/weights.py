@@ -7,6 +7,7 @@ never a random initialisation.
 
 import pickle
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -364,4 +365,4 @@ def _file_name(url: str) -> str:
 
 
 def _hint(name: BackboneName) -> str:
-    return f"name a file of them with --weights {name}=FILE"
+    return f"name a file of them with --weights {shlex.quote(str(name))}=FILE"

@@ -30,20 +30,37 @@ class BrokenPromiseError(RuntimeError):
 def apply_noise(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
     """Publish one picture with the noise of its class.
 
-    In bands of one channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
+    Noise of which rounding would leave nothing is raised until it reaches one level: it is faint
+    where a small picture averages it, most of all for a grey one of the anchor. A single pixel
+    shows no pattern, and stays as it is.
 
     Args:
         pixels: (H, W, C), uint8, C = 1 for grey or 3.
         noise: (1 or 3, h, w), float32, in levels within the budget.
 
     Returns:
-        (H, W, C), uint8.
+        (H, W, C), uint8; equal to `pixels` only for a single pixel, noise that is zero, and pixels
+        that are saturated wherever it would change them.
     """
     height, width, channels = pixels.shape
     fitting = to_grey(noise) if channels == 1 else noise.expand(3, -1, -1)
+    published = _add(pixels, fitting)
+    if height * width > 1 and np.array_equal(published, pixels):
+        loudest = float(resize_noise(fitting[None], height, width).abs().max())
+        if 0 < loudest < 1:
+            return _add(pixels, fitting / loudest)
+    return published
+
+
+def _add(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
+    """Add noise of as many channels: (C, h, w), float32, in levels.
+
+    In bands of one channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
+    """
+    height, width, channels = pixels.shape
     published = np.empty_like(pixels)
     for channel in range(channels):
-        own = resize_noise(fitting[channel][None, None], height, width)
+        own = resize_noise(noise[channel][None, None], height, width)
         for rows in row_bands(height, width):
             plane = torch.from_numpy(pixels[rows, :, channel].astype(np.float32))[None, None]
             written = publish(plane, own[:, :, rows])[0, 0]

@@ -35,12 +35,11 @@ def printable(text: str) -> Text:
     return Text(visible(text))
 
 
-def some_of(lines: Sequence[str]) -> list[str]:
-    """Return the first lines, and how many more there are."""
-    shown = list(lines[:MOST_LINES])
-    if len(lines) > MOST_LINES:
-        shown.append(f"… and {len(lines) - MOST_LINES} more")
-    return shown
+def some_of(lines: Sequence[str], where: str) -> Sequence[str]:
+    """Return the first lines, how many more there are, and where to find them."""
+    if len(lines) <= MOST_LINES:
+        return lines
+    return [*lines[:MOST_LINES], f"… and {len(lines) - MOST_LINES} more; {where}"]
 
 
 def run_summary(manifest: Manifest) -> RenderableType:
@@ -74,7 +73,8 @@ def run_summary(manifest: Manifest) -> RenderableType:
             Text("unchanged", style="bold red"),
             f"{unchanged} pictures show no noise: not one pixel differs",
         )
-    lines = some_of([str(item) for item in manifest.refused])
+    refused = [str(item) for item in manifest.refused]
+    lines = some_of(refused, "the manifest has all")
     return Group(table, *(printable(line) for line in lines))
 
 
@@ -122,7 +122,7 @@ def check_summary(report: CheckReport) -> RenderableType:
     )
     lines = [f"{item.kind}: {item.file}: {item.message}" for item in report.problems]
     lines += [f"note: {note}" for note in report.notes]
-    return Group(table, *(printable(line) for line in some_of(lines)))
+    return Group(table, *(printable(line) for line in some_of(lines, "--json has all")))
 
 
 def verify_summary(report: VerifyReport) -> RenderableType:

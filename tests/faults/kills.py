@@ -107,7 +107,7 @@ class Run(Victim):
     def prepare(self, output: Path) -> tuple[object, ...]:
         return ("run", self.root / "photos", "-o", output, *RUN_FLAGS)
 
-    def remember(self, output: Path, process: Process) -> None:  # noqa: ARG002
+    def remember(self, output: Path, process: Process) -> None:
         self.whole = self.published(output)
 
     def after_a_kill(self, output: Path) -> list[str]:

@@ -1,0 +1,66 @@
+"""Noise as it is published: never none of it where pixels allow, never beyond its levels."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protect.bait.patterns import TILE, ClassPatterns
+from protect.output.writer import apply_noise
+
+SIDES = (2, 3, 7, 8, 9, 16, 31, 64, 100)
+
+
+def anchor_noise(levels: int, seed: int = 0) -> torch.Tensor:
+    """Return the faintest noise there is: of the anchor, before it was optimised."""
+    draws = torch.Generator().manual_seed(seed)
+    return ClassPatterns(2, 3, 64, 64, TILE, levels, draws, anchor=0).table().detach()[0]
+
+
+def change(pixels: np.ndarray, noise: torch.Tensor) -> np.ndarray:
+    return apply_noise(pixels, noise).astype(int) - pixels
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", SIDES)
+def test_the_faintest_noise_leaves_a_trace_at_any_size(levels: int, channels: int, side: int):
+    """Grey pictures average it over colours, small ones over their neighbours."""
+    flat = np.full((side, side, channels), 128, np.uint8)
+    assert 1 <= abs(change(flat, anchor_noise(levels))).max() <= max(1, levels // 4)
+
+
+def test_noise_that_rounding_keeps_is_not_raised():
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    noise = anchor_noise(8)
+    assert np.array_equal(change(flat, noise), noise.permute(1, 2, 0).round().int().numpy())
+
+
+def test_what_is_raised_keeps_its_signs_and_its_shape():
+    noise = torch.tensor([[[0.4, -0.4], [0.1, -0.3]]])
+    flat = np.full((2, 2, 1), 128, np.uint8)
+    assert change(flat, noise)[..., 0].tolist() == [[1, -1], [0, -1]]
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_saturated_pixels_get_what_they_can_hold(level: int):
+    noise = torch.tensor([[[0.4, -0.4]]])
+    flat = np.full((1, 2, 1), level, np.uint8)
+    assert change(flat, noise)[0, :, 0].tolist() == ([1, 0] if level == 0 else [0, -1])
+
+
+def test_a_single_pixel_and_no_noise_stay_as_they_are():
+    assert not change(np.full((1, 1, 3), 128, np.uint8), anchor_noise(4)).any()
+    assert not change(np.full((9, 9, 3), 128, np.uint8), torch.zeros(3, 4, 4)).any()
+
+
+@given(
+    st.integers(1, 16), st.integers(1, 40), st.integers(1, 40), st.sampled_from((1, 3)), st.data()
+)
+def test_no_change_exceeds_the_levels(levels, height, width, channels, data):
+    seed = data.draw(st.integers(0, 1000))
+    draws = np.random.default_rng(seed)
+    pixels = draws.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    noise = torch.from_numpy(draws.uniform(-levels, levels, (3, 9, 5)).astype(np.float32))
+    assert abs(change(pixels, noise)).max() <= levels
