@@ -84,8 +84,12 @@ class Screen:
         if self.out.encoding != "utf-8":
             # JSON is UTF-8, and so is ASCII, whatever the encoding of the stream.
             text = json.dumps(json.loads(text), indent=1)
+        self.text(text + "\n")
+
+    def text(self, text: str) -> None:
+        """Print a result for programs as it is."""
         with _written(self.out):
-            self.out.file.write(text + "\n")
+            self.out.file.write(text)
 
     def hint(self, text: str) -> None:
         """Say what to type next."""

@@ -84,7 +84,7 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    settings = _settings_of_bytes(config, listing)
+    settings = settings_of_bytes(config, listing)
     resumed = may_resume(config.output, config.existing, settings)
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
@@ -115,7 +115,7 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
         begin(config.output, settings, config.source, config.labels, reading.digests)
 
     # 3. The noise: one pattern per class, by the bi-level loop.
-    engine = _new_engine(surrogate, reading, config, listing.classes, device)
+    engine = new_engine(surrogate, reading, config, listing.classes, device)
     with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
         noise = _optimise(engine, state, listener)
 
@@ -159,7 +159,7 @@ def _public_settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
+def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
     """Return all that changes the published bytes: what a resumed run must have in common."""
     settings = _public_settings(config)
     for indifferent in ("workers", "max_pixels", "offline", "on_error"):
@@ -168,7 +168,7 @@ def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
 
 
-def _new_engine(
+def new_engine(
     surrogate: WithFeatures,
     reading: Reading,
     config: RunConfig,

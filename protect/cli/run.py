@@ -17,6 +17,7 @@ from protect.cli.options import (
     Workers,
     weight_files,
 )
+from protect.cli.settings import ConfigFile, PrintConfig, print_settings
 from protect.config import (
     DEFAULT_BACKBONE,
     DEFAULT_MAX_PIXELS,
@@ -31,10 +32,12 @@ from protect.config import (
 )
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
+from protect.report.dry_run import dry_run_summary
 from protect.report.tables import run_summary
 
 
 def run(
+    ctx: typer.Context,
     source: Annotated[Path, typer.Argument(help="Folder of pictures, one sub-folder per class.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write.")
@@ -79,6 +82,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Decode every picture and time a few rounds; say what would be protected, how "
+            "long it takes and what room it needs. Writes nothing.",
+        ),
+    ] = False,
     max_pixels: Annotated[
         int,
         typer.Option(help="Refuse pictures of more pixels as decompression bombs."),
@@ -87,6 +98,8 @@ def run(
     workers: Workers = None,
     weights: WeightFiles = None,
     offline: Offline = False,
+    config_file: ConfigFile = None,
+    print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,7 +110,9 @@ def run(
     """
     screen = Screen(quiet)
     with answered(
-        screen, interrupted=f"go on with: protect run {source} -o {output} --resume, same flags"
+        screen,
+        interrupted=f"go on with: protect run {source} -o {output} --resume, same flags",
+        settings=config_file,
     ):
         if resume and overwrite:
             raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
@@ -127,6 +142,10 @@ def run(
             weights=weight_files(weights),
             offline=offline,
         )
+        if print_config:
+            print_settings(ctx, screen)
+        if dry_run:
+            raise typer.Exit(_foretell(config, screen, json))
         from protect.run import protect_folder
 
         manifest = protect_folder(config, screen.listen)
@@ -137,3 +156,19 @@ def run(
         screen.hint(f"protect verify {output}")
         left_out = manifest.refused or any(i.status == "unchanged" for i in manifest.images)
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
+
+
+def _foretell(config: RunConfig, screen: Screen, json: bool) -> ExitCode:
+    """Show what a run would do; return the status that it would exit with."""
+    from protect.dry_run import dry_run_folder
+
+    found = dry_run_folder(config, screen.listen)
+    if json:
+        screen.document(found)
+    else:
+        screen.result(dry_run_summary(found))
+    return {
+        "complete": ExitCode.OK,
+        "incomplete": ExitCode.NEGATIVE,
+        "refused": ExitCode.USAGE,
+    }[found.outcome]

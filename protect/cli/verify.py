@@ -18,6 +18,7 @@ from protect.cli.options import (
     Workers,
     weight_files,
 )
+from protect.cli.settings import ConfigFile, PrintConfig, print_settings
 from protect.config import DEFAULT_BACKBONE, Mode, Tier, VerifyConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
@@ -32,6 +33,7 @@ SEVERAL = "Several machines"
 
 
 def verify(
+    ctx: typer.Context,
     protected: Annotated[Path, typer.Argument(help="Folder that `protect run` wrote.")],
     backbone: Annotated[
         list[str] | None,
@@ -121,6 +123,8 @@ def verify(
     offline: Offline = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    config_file: ConfigFile = None,
+    print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -135,7 +139,7 @@ def verify(
     that of its own cells, and 0 if it has none.
     """
     screen = Screen(quiet)
-    with answered(screen):
+    with answered(screen, settings=config_file):
         config = build(
             VerifyConfig,
             protected=protected,
@@ -164,6 +168,8 @@ def verify(
             report=report,
             junit=junit,
         )
+        if print_config:
+            print_settings(ctx, screen)
         from protect.verify import verify_folder
 
         result = verify_folder(config, screen.listen)

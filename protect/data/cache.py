@@ -139,13 +139,18 @@ def probe_sizes(samples: Sequence[Sample], max_pixels: int) -> list[tuple[int, i
     return sizes
 
 
+def square(size: int) -> Grid:
+    """Return the grid of pictures that are resized to squares."""
+    return Grid(size, size, exact=False)
+
+
 def choose_grid(sizes: Sequence[tuple[int, int]], size: int) -> Grid:
     """Cache pictures as they are where they seem to share one modest size, else as squares."""
     height, width = sizes[0]
     uniform = set(sizes) == {(height, width)}
     if uniform and max(height, width) <= LARGEST_EXACT_GRID:
         return Grid(height, width, exact=True)
-    return Grid(size, size, exact=False)
+    return square(size)
 
 
 class MixedSizes(Exception):  # noqa: N818 - a finding, not an error
@@ -156,7 +161,7 @@ def build_cache(
     samples: Sequence[Sample],
     class_index: dict[str, int],
     grid: Grid,
-    path: Path,
+    path: Path | None,
     *,
     threads: int,
     max_pixels: int,
@@ -168,7 +173,7 @@ def build_cache(
         samples: The pictures, at least one.
         class_index: Class name -> index.
         grid: Size of the cached pictures.
-        path: File to write; it is as large as N * H * W * 3 bytes.
+        path: File to write, of `cache_bytes`; None keeps so much in memory, for a few pictures.
         threads: Decoding threads.
         max_pixels: Larger pictures are refused.
         listener: Told of each picture.
@@ -180,14 +185,14 @@ def build_cache(
     Raises:
         MixedSizes: If the grid is exact and a picture has another size.
     """
-    pixels = _create(path, (len(samples), grid.height, grid.width, 3))
+    shape = len(samples), grid.height, grid.width, 3
+    pixels = np.empty(shape, np.uint8) if path is None else _create(path, shape)
     refused, rows, grey, origins = [], [], [], []
-    for row, (picture, origin) in enumerate(_pictures(samples, max_pixels, threads)):
+    for row, (picture, origin) in enumerate(read_all(samples, max_pixels, threads)):
         listener(StageAdvanced())
         origins.append(origin)
         if isinstance(picture, ImageRefused):
-            reason = f"{picture.message}; {picture.hint}" if picture.hint else picture.message
-            refused.append(Refused(source=samples[row].name, reason=reason))
+            refused.append(Refused.of(samples[row].name, picture))
             continue
         if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
             raise MixedSizes
@@ -220,7 +225,7 @@ def load_square(
     cache, refused, origins = build_cache(
         samples,
         class_index,
-        Grid(size, size, exact=False),
+        square(size),
         path,
         threads=threads,
         max_pixels=max_pixels,
@@ -262,18 +267,28 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
-        raise MachineError(
-            f"no room for {math.prod(shape) / 1e6:.1f} MB of decoded pictures in "
-            f"{path.parent}: {error.strerror or error}",
-            "make room there, or set TMPDIR to another disk (verify) or choose another "
-            "--output (run)",
-        ) from None
+        raise no_room(math.prod(shape), path.parent, error.strerror or str(error)) from None
     return pixels
 
 
-def _pictures(
+def no_room(n_bytes: int, folder: Path, reason: str) -> MachineError:
+    """Say that a folder cannot hold the decoded pictures."""
+    return MachineError(
+        f"no room for {n_bytes / 1e6:.1f} MB of decoded pictures in {folder}: {reason}",
+        "make room there, or set TMPDIR to another disk (verify) or choose another --output (run)",
+    )
+
+
+def cache_bytes(count: int, grid: Grid) -> int:
+    """Return how much so many pictures take on disk, to a few bytes."""
+    return count * grid.height * grid.width * 3
+
+
+def read_all(
     samples: Sequence[Sample], max_pixels: int, threads: int
 ) -> Iterator[tuple[Picture | ImageRefused, Origin]]:
+    """Decode pictures one by one, in order; those that cannot be protected come as the refusal."""
+
     def read(sample: Sample) -> tuple[Picture | ImageRefused, Origin]:
         try:
             return read_with_origin(sample, max_pixels)

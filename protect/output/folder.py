@@ -302,7 +302,17 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
 
 
 def go_on(output: Path, digests: Mapping[str, str]) -> None:
-    """Clear what a kill left half-written, and make sure that the pictures are still the same.
+    """Clear what a kill left half-written, once the pictures are seen to be still the same.
+
+    Raises:
+        OutputError: As `require_same_pictures` does.
+    """
+    require_same_pictures(output, digests)
+    _remove_half_written(output)
+
+
+def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
+    """Stop where the pictures are not those that an earlier run was begun with.
 
     Args:
         output: The output folder.
@@ -321,7 +331,6 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
             "put the first pictures back, or start again with --overwrite",
             changed,
         )
-    _remove_half_written(output)
 
 
 def begin(

@@ -45,7 +45,7 @@ def some_of(lines: Sequence[str]) -> list[str]:
 
 def run_summary(manifest: Manifest) -> RenderableType:
     """What a run did, in a few lines."""
-    table = _facts()
+    table = facts()
     images = manifest.images
     quality = Quality.of(images, manifest.eps.levels)
     unchanged = sum(image.status == "unchanged" for image in images)
@@ -108,7 +108,7 @@ def check_summary(report: CheckReport) -> RenderableType:
     verdict = (
         Text("intact", style="bold green") if report.ok else Text("NOT intact", style="bold red")
     )
-    table = _facts()
+    table = facts()
     table.add_row("folder", verdict)
     table.add_row("pictures", str(report.n_images))
     table.add_row(
@@ -168,7 +168,8 @@ def verify_summary(report: VerifyReport) -> RenderableType:
     )
 
 
-def _facts() -> Table:
+def facts() -> Table:
+    """Return an empty table of a bold name and what there is to say of it."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()

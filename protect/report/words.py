@@ -25,6 +25,22 @@ def cell_name(cell: Cell) -> str:
     return f"{cell.backbone} / {cell.mode} / {cell.attack}"
 
 
+def duration(seconds: float) -> str:
+    """Write how long something takes, such as "8 min 20 s", to about a hundredth."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def megabytes(n_bytes: int) -> str:
+    """Write a size in MB, or in GB from a thousand of these on."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def percent(share: float) -> str:
     """Write an accuracy."""
     return f"{share:.1%}"
