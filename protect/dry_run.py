@@ -128,10 +128,11 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     cache = cache_bytes(len(listing.samples), reading.grid)
     free = _free_bytes(config.output, cache)
 
-    # 3. A little of every other stage, and what that makes of the whole.
-    trial = _try_rounds(config, listing, reading, device, listener)
     if resumed:
         require_same_pictures(config.output, reading.digests)
+
+    # 3. A little of every other stage, and what that makes of the whole.
+    trial = _try_rounds(config, listing, reading, device, listener)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
     with stage("Trying to encode some", len(tried), listener) as write_clock:
         n_bytes, n_levels = _try_writing(tried, trial.noise, config, listing, threads, listener)
@@ -213,7 +214,7 @@ def _try_rounds(
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     with stage("Trying some rounds", 0, listener):
         seconds = list(_timed_rounds(engine, listener))
-    # The first is slower: memory is taken and kernels are chosen in it.
+    # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds
     return _Trial(
         noise=engine.patterns.table().detach().cpu(),
@@ -224,10 +225,10 @@ def _try_rounds(
 
 
 def _timed_rounds(engine: Engine, listener: Listener) -> Iterator[float]:
-    """Do rounds for about five seconds, two at least if there are two; yield what each took."""
+    """Do rounds for about five seconds, one at least; yield what each took."""
     start = time.perf_counter()
     while not engine.finished and (
-        engine.round < 2
+        engine.round == 0
         or (engine.round <= MOST_ROUNDS and time.perf_counter() - start < TRIAL_SECONDS)
     ):
         before = time.perf_counter()

@@ -24,7 +24,7 @@ from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing
 from protect.errors import OutputError
-from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.events import Listener, Notice, PartStarted, StageAdvanced, ignore, stage
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -88,6 +88,7 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
     resumed = may_resume(config.output, config.existing, settings)
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
+    listener(PartStarted(1, 3))
     with stage("Reading images", len(listing.samples), listener) as read_clock:
         reading = read_pictures(
             listing,
@@ -116,10 +117,12 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
 
     # 3. The noise: one pattern per class, by the bi-level loop.
     engine = new_engine(surrogate, reading, config, listing.classes, device)
+    listener(PartStarted(2, 3))
     with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
         noise = _optimise(engine, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
+    listener(PartStarted(3, 3))
     with stage("Writing images", len(reading.samples), listener) as write_clock:
         images = _write(reading, noise, config, listing, state, threads, listener)
         _write_labels(config, listing, images)
@@ -223,7 +226,7 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
             raise OutputError(
                 f"{state.progress} cannot be used: {error}", "start again with --overwrite"
             ) from None
-        listener(StageAdvanced(engine.round))
+        listener(StageAdvanced(engine.round, known=True))
     saved = time.monotonic()
     while not engine.finished:
         done = engine.advance()
@@ -274,7 +277,7 @@ def _write(
         for record in ordered_map(write, reading.samples, threads):
             journalise(record.model_dump_json())
             records.append(record)
-            listener(StageAdvanced())
+            listener(StageAdvanced(known=record is journal.get(record.source)))
     return tuple(records)
 
 

@@ -28,7 +28,7 @@ from protect.evaluation.split import (
     require_unseen,
 )
 from protect.evaluation.verdict import overall
-from protect.events import Listener, Notice, ignore
+from protect.events import Listener, Notice, PartStarted, ignore
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import StateFolder
@@ -95,9 +95,10 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         bench = Bench(pictures, journal, device, listener)
         if config.merge:
             _require_results(plans, bench)
-        cells = tuple(
-            run_cell(cell, bench, chance, config.max_retained, subject.doubt) for cell in plans
-        )
+        cells = []
+        for number, cell in enumerate(plans, start=1):
+            listener(PartStarted(number, len(plans)))
+            cells.append(run_cell(cell, bench, chance, config.max_retained, subject.doubt))
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
@@ -105,7 +106,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         tier="own" if config.modes or config.attacks else (config.tier or Tier.QUICK).value,
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
-        cells=cells,
+        cells=tuple(cells),
         not_run=(*_of_other_shards(every, specs), *not_run(every)),
         quality=Quality.of(subject.images, subject.promised_levels),
         split=split,

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
-from protect.cli.options import AsJson
+from protect.cli.hints import command
+from protect.cli.options import AsJson, Quiet
+from protect.config import DEFAULT_OUTPUT
 from protect.console import Screen
 from protect.report.tables import backbones_summary
 
@@ -15,9 +17,10 @@ def backbones(
         str, typer.Argument(help="Part of a name; without it, what can be used here offline.")
     ] = "",
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """List networks for --backbone and --surrogate, and where their weights are looked for."""
-    screen = Screen()
+    screen = Screen(quiet)
     with answered(screen):
         from protect.models.catalogue import list_backbones
 
@@ -26,3 +29,5 @@ def backbones(
             screen.document(found)
         else:
             screen.result(backbones_summary(found))
+        if found.entries:
+            screen.hint(command("verify", DEFAULT_OUTPUT, "--backbone", found.entries[0].name))

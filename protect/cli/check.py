@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import command
 from protect.cli.options import AsJson, Quiet, Workers
 from protect.config import CheckConfig, build
 from protect.console import Screen
@@ -36,4 +37,6 @@ def check(
             screen.document(report)
         else:
             screen.result(check_summary(report))
+        if report.ok:
+            screen.hint(command("verify", protected))
         raise typer.Exit(ExitCode.OK if report.ok else ExitCode.NEGATIVE)

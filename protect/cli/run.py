@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import command, typed
 from protect.cli.options import (
     AsJson,
     Device,
@@ -34,6 +35,9 @@ from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
 from protect.report.dry_run import dry_run_summary
 from protect.report.tables import run_summary
+
+RESUMED = (("resume", "overwrite"), ("--resume",))
+"""What to leave out and to add, for the same command to go on."""
 
 
 def run(
@@ -111,7 +115,7 @@ def run(
     screen = Screen(quiet)
     with answered(
         screen,
-        interrupted=f"go on with: protect run {source} -o {output} --resume, same flags",
+        interrupted="" if dry_run else f"go on with: {typed(ctx, *RESUMED)}",
         settings=config_file,
     ):
         if resume and overwrite:
@@ -145,7 +149,10 @@ def run(
         if print_config:
             print_settings(ctx, screen)
         if dry_run:
-            raise typer.Exit(_foretell(config, screen, json))
+            status = _foretell(config, screen, json)
+            if status is not ExitCode.USAGE:
+                screen.hint(typed(ctx, without=["dry_run"]))
+            raise typer.Exit(status)
         from protect.run import protect_folder
 
         manifest = protect_folder(config, screen.listen)
@@ -153,7 +160,8 @@ def run(
             screen.document(manifest)
         else:
             screen.result(run_summary(manifest))
-        screen.hint(f"protect verify {output}")
+        screen.hint(command("preview", output, "-o", "sheet.png"))
+        screen.hint(command("verify", output))
         left_out = manifest.refused or any(i.status == "unchanged" for i in manifest.images)
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import typed
 from protect.cli.options import (
     AsJson,
     Device,
@@ -30,6 +31,8 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows beside a job."""
 
 SEVERAL = "Several machines"
+HARDER = {"quick": "ci", "ci": "release"}
+"""What to try next on a folder that has passed a tier."""
 
 
 def verify(
@@ -139,7 +142,7 @@ def verify(
     that of its own cells, and 0 if it has none.
     """
     screen = Screen(quiet)
-    with answered(screen, settings=config_file):
+    with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
         config = build(
             VerifyConfig,
             protected=protected,
@@ -185,5 +188,11 @@ def verify(
         else:
             screen.result(verify_summary(result))
         if shard:
-            screen.hint(f"when all shards are done: protect verify {protected} --merge, same flags")
+            merge_all = typed(ctx, without=["shard"], plus=["--merge"])
+            screen.hint(f"when all shards are done: {merge_all}")
+        elif result.verdict != "pass" and report is None:
+            # Finished trainings are kept, so this takes no time.
+            screen.hint(typed(ctx, plus=["--report", "report.html"]))
+        elif result.verdict == "pass" and result.tier in HARDER:
+            screen.hint(typed(ctx, without=["tier"], plus=["--tier", HARDER[result.tier]]))
         raise typer.Exit(ExitCode.OK if result.verdict == "pass" else ExitCode.NEGATIVE)

@@ -28,7 +28,7 @@ def cell_name(cell: Cell) -> str:
 def duration(seconds: float) -> str:
     """Write how long something takes, such as "8 min 20 s", to about a hundredth."""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.2g} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
