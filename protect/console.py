@@ -48,20 +48,25 @@ class Screen:
 
     Args:
         quiet: Show results and errors only.
+        no_colour: Draw without colours even on a terminal, as is done where NO_COLOR is set.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, no_colour: bool = False) -> None:
         self.quiet = quiet
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A name that the terminal's encoding lacks is spelled, and costs no result.
                 stream.reconfigure(errors="backslashreplace")
-        self.out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+        # None leaves it to NO_COLOR.
+        no_color = no_colour or None
+        width = None if sys.stdout.isatty() else LOG_WIDTH
+        self.out = Console(highlight=False, width=width, no_color=no_color)
         self.err = Console(
             stderr=True,
             highlight=False,
             soft_wrap=True,
             width=None if sys.stderr.isatty() else LOG_WIDTH,
+            no_color=no_color,
         )
         self._stage: _Bar | _Lines | None = None
         self._part = ""

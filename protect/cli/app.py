@@ -7,6 +7,7 @@ import typer
 from protect import __version__
 from protect.cli.backbones import backbones
 from protect.cli.check import check
+from protect.cli.preview import preview
 from protect.cli.run import run
 from protect.cli.verify import verify
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command(epilog="Example: protect run ./photos --eps 8/255")(run)
 app.command(epilog="Example: protect verify ./protected --backbone vit_b_16")(verify)
+app.command(epilog="Example: protect preview ./protected -o sheet.png")(preview)
 app.command(epilog="Example: protect backbones vit")(backbones)
 app.command(epilog="Example: protect check ./protected")(check)
 

@@ -6,7 +6,7 @@ import typer
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
-from protect.cli.options import AsJson, Quiet
+from protect.cli.options import AsJson, NoColour, Quiet
 from protect.config import DEFAULT_OUTPUT
 from protect.console import Screen
 from protect.report.tables import backbones_summary
@@ -18,9 +18,10 @@ def backbones(
     ] = "",
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """List networks for --backbone and --surrogate, and where their weights are looked for."""
-    screen = Screen(quiet)
+    screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.models.catalogue import list_backbones
 

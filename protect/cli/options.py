@@ -45,6 +45,7 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, warnings and errors only.")]
+NoColour = Annotated[bool, typer.Option("--no-color", help="No colours, as where NO_COLOR is set.")]
 
 
 def weight_files(pairs: list[str] | None) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from protect.cli.hints import command, typed
 from protect.cli.options import (
     AsJson,
     Device,
+    NoColour,
     Offline,
     Quiet,
     Seed,
@@ -106,13 +107,14 @@ def run(
     print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """Write a protected copy of an image folder.
 
     The copy has the same tree, names and sizes; every picture is a PNG within the budget. Beside
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
-    screen = Screen(quiet)
+    screen = Screen(quiet, no_colour)
     with answered(
         screen,
         interrupted="" if dry_run else f"go on with: {typed(ctx, *RESUMED)}",

@@ -16,7 +16,7 @@ from protect.cli.answers import answered
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
 
-_NO_SETTINGS = ("config_file", "print_config", "no_color")
+_NO_SETTINGS = ("config_file", "print_config", "no_colour")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 
 

@@ -11,6 +11,7 @@ from protect.cli.hints import typed
 from protect.cli.options import (
     AsJson,
     Device,
+    NoColour,
     Offline,
     Quiet,
     Seed,
@@ -130,6 +131,7 @@ def verify(
     print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """Train backbones on the protected pictures, attack the noise, and judge what they learned.
 
@@ -141,7 +143,7 @@ def verify(
     Each is named by what was trained, so that none replaces another. The exit status of a shard is
     that of its own cells, and 0 if it has none.
     """
-    screen = Screen(quiet)
+    screen = Screen(quiet, no_colour)
     with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
         config = build(
             VerifyConfig,

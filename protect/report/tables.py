@@ -9,6 +9,7 @@ from rich.text import Text
 from protect.documents.backbone_list import BackboneList
 from protect.documents.check_report import CheckReport
 from protect.documents.manifest import Manifest
+from protect.documents.preview_report import PreviewReport
 from protect.documents.verify_report import Quality, VerifyReport
 from protect.report.words import (
     cell_name,
@@ -123,6 +124,20 @@ def check_summary(report: CheckReport) -> RenderableType:
     lines = [f"{item.kind}: {item.file}: {item.message}" for item in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     return Group(table, *(printable(line) for line in some_of(lines)))
+
+
+def preview_summary(report: PreviewReport) -> RenderableType:
+    """A row per pair of a contact sheet, then what it does not show."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("class", "picture"):
+        table.add_column(name, overflow="fold")
+    for name in ("PSNR", "largest change"):
+        table.add_column(name, justify="right")
+    for pair in report.pairs:
+        psnr = "unchanged" if pair.psnr is None else f"{pair.psnr:.1f} dB"
+        table.add_row(printable(pair.label), printable(pair.output), psnr, str(pair.linf_levels))
+    notes = (printable(f"note: {note}") for note in report.notes)
+    return Group(table, *notes, printable(f"wrote {report.sheet}"))
 
 
 def verify_summary(report: VerifyReport) -> RenderableType:

@@ -14,10 +14,12 @@ def visible(text: str) -> str:
     Control characters, line breaks, text-direction overrides and lone surrogates become their
     Python escapes, such as `\u202e`.
     """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in text
-    )
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    """Spell a character as Python does."""
+    return char.encode("unicode_escape", "backslashreplace").decode()
 
 
 def cell_name(cell: Cell) -> str:
