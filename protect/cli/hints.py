@@ -43,5 +43,5 @@ def _words(ctx: typer.Context, parameter: Any) -> Iterator[str]:
     if isinstance(value, bool):
         yield flag if value else parameter.secondary_opts[0]
         return
-    for item in value if isinstance(value, list) else [value]:
+    for item in value if isinstance(value, list | tuple) else [value]:
         yield from (flag, str(item))

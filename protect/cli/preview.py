@@ -56,5 +56,5 @@ def preview(
         if json:
             screen.document(report)
         else:
-            screen.result(preview_summary(report))
+            screen.result(preview_summary(report, output))
         screen.hint(command("verify", protected))

@@ -103,7 +103,7 @@ def print_settings(ctx: typer.Context, screen: Screen) -> NoReturn:
     lines = [f"[{_name(ctx)}]"]
     for key, parameter in _keys(ctx.command).items():
         value = ctx.params.get(parameter.name)
-        if value is not None and value != []:
+        if value not in (None, [], ()):
             lines.append(f"{key} = {_toml(value)}")
     text = "\n".join(lines) + "\n"
     if screen.out.encoding != "utf-8":
@@ -188,7 +188,7 @@ def _homes(key: str, tables: dict[str, dict[str, Any]]) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, int | float):
         return repr(value)

@@ -41,8 +41,8 @@ class Row:
 def draw_sheet(rows: Sequence[Row]) -> bytes:
     """Draw the sheet; returns a PNG.
 
-    Characters that the built-in font lacks are spelled as escapes: it knows Latin letters, and
-    no other can be counted on to be installed.
+    Characters that the font within Pillow lacks, which is nearly all but ASCII, are spelled as
+    escapes: no other font can be counted on to be installed.
     """
     font = _font()
     column = max([_NARROWEST, *(row.views[0].shape[1] for row in rows)])

@@ -1,6 +1,7 @@
 """Documents as terminal tables."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -126,8 +127,8 @@ def check_summary(report: CheckReport) -> RenderableType:
     return Group(table, *(printable(line) for line in some_of(lines)))
 
 
-def preview_summary(report: PreviewReport) -> RenderableType:
-    """A row per pair of a contact sheet, then what it does not show."""
+def preview_summary(report: PreviewReport, sheet: Path) -> RenderableType:
+    """A row per pair of a contact sheet, what it does not show, and where it lies."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("class", "picture"):
         table.add_column(name, overflow="fold")
@@ -137,7 +138,7 @@ def preview_summary(report: PreviewReport) -> RenderableType:
         psnr = "unchanged" if pair.psnr is None else f"{pair.psnr:.1f} dB"
         table.add_row(printable(pair.label), printable(pair.output), psnr, str(pair.linf_levels))
     notes = (printable(f"note: {note}") for note in report.notes)
-    return Group(table, *notes, printable(f"wrote {report.sheet}"))
+    return Group(table, *notes, printable(f"wrote {sheet}"))
 
 
 def verify_summary(report: VerifyReport) -> RenderableType:

@@ -39,8 +39,11 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(n_bytes: int) -> str:
-    """Write a size in MB, or in GB from a thousand of these on."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    """Write a size in MB, or in kB or GB where that is shorter."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes / 1e3:.1f} kB"
 
 
 def percent(share: float) -> str:
