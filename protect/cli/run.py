@@ -8,6 +8,7 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command, typed
 from protect.cli.options import (
+    METHOD,
     AsJson,
     Device,
     NoColour,
@@ -56,22 +57,35 @@ def run(
     ] = "8/255",
     preset: Annotated[Preset, typer.Option(help="Effort.")] = Preset.STANDARD,
     surrogate: Annotated[
-        str, typer.Option(help="Backbone that the noise is optimised against.")
+        str,
+        typer.Option(help="Backbone that the noise is optimised against.", rich_help_panel=METHOD),
     ] = DEFAULT_BACKBONE,
     targets: Annotated[
-        Targets, typer.Option(help="Which incorrect class each sample is bound to.")
+        Targets,
+        typer.Option(help="Which incorrect class each sample is bound to.", rich_help_panel=METHOD),
     ] = Targets.RANDOM,
     binding: Annotated[
         Binding,
-        typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
+        typer.Option(
+            help="Bind in feature space, or by the surrogate's head as published.",
+            rich_help_panel=METHOD,
+        ),
     ] = Binding.FEATURES,
     size: Size = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
+        int | None,
+        typer.Option(
+            help="Rounds of the bi-level loop; the preset's if not given.", rich_help_panel=METHOD
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", help="Pictures a step; the preset's if not given."),
+        typer.Option(
+            "--batch-size",
+            "-b",
+            help="Pictures a step; the preset's if not given.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     seed: Seed = 0,
     on_error: Annotated[

@@ -9,6 +9,8 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import typed
 from protect.cli.options import (
+    METHOD,
+    OUTPUT,
     AsJson,
     Device,
     NoColour,
@@ -77,32 +79,44 @@ def verify(
         ),
     ] = None,
     test_fraction: Annotated[
-        float, typer.Option(help="Share of the originals to hold out.")
+        float, typer.Option(help="Share of the originals to hold out.", rich_help_panel=METHOD)
     ] = 0.25,
     max_retained: Annotated[
         float,
         typer.Option(help="Largest share of the control's learning that counts as protected."),
     ] = 0.3,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training pictures.", rich_help_panel=METHOD)
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
+            rich_help_panel=METHOD,
             help="Learning rate of full fine-tuning at the start; those of other modes keep their "
-            "proportion to it."
+            "proportion to it.",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")
+        int | None,
+        typer.Option("--batch-size", "-b", help="Pictures a step.", rich_help_panel=METHOD),
     ] = None,
     clean_fraction: Annotated[
         float,
-        typer.Option(help="Share of the originals a stranger has in modes refit and clean-mix."),
+        typer.Option(
+            help="Share of the originals a stranger has in modes refit and clean-mix.",
+            rich_help_panel=METHOD,
+        ),
     ] = 0.05,
     size: Size = None,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(help="Train every cell this many times.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Train every cell this many times.", rich_help_panel=METHOD)
+    ] = 1,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Find finished trainings again.")
+        bool,
+        typer.Option(
+            "--cache/--no-cache", help="Find finished trainings again.", rich_help_panel=METHOD
+        ),
     ] = True,
     shard: Annotated[
         str | None,
@@ -125,8 +139,12 @@ def verify(
     workers: Workers = None,
     weights: WeightFiles = None,
     offline: Offline = False,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page here.", rich_help_panel=OUTPUT)
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write JUnit XML here.", rich_help_panel=OUTPUT)
+    ] = None,
     config_file: ConfigFile = None,
     print_config: PrintConfig = False,
     json: AsJson = False,
