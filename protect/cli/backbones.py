@@ -31,4 +31,5 @@ def backbones(
         else:
             screen.result(backbones_summary(found))
         if found.entries:
-            screen.hint(command("verify", DEFAULT_OUTPUT, "--backbone", found.entries[0].name))
+            here = [entry for entry in found.entries if entry.origin] or found.entries
+            screen.hint(command("verify", DEFAULT_OUTPUT, "--backbone", here[0].name))

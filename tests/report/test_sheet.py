@@ -11,10 +11,12 @@ from protect.documents.preview_report import ShownPair
 from protect.report.sheet import Row, _shortened, draw_sheet, drawable
 
 FONT = ImageFont.load_default(13)
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+"""Of the three views; ink is grey."""
 
 
 def row_of(height: int, width: int, label: str = "cat") -> Row:
-    views = tuple(np.full((height, width, 3), level, np.uint8) for level in (10, 20, 30))
+    views = tuple(np.full((height, width, 3), colour, np.uint8) for colour in COLOURS)
     pair = ShownPair(
         label=label,
         source="a.jpg",
@@ -30,13 +32,10 @@ def row_of(height: int, width: int, label: str = "cat") -> Row:
 @pytest.mark.parametrize("sizes", [[(1, 1)], [(384, 384), (1, 384)], [(128, 130)] * 40])
 def test_each_view_has_its_place(sizes):
     sheet = np.asarray(Image.open(io.BytesIO(draw_sheet([row_of(*size) for size in sizes]))))
-    for level in (10, 20, 30):
-        places = np.argwhere((sheet == level).all(axis=2))
-        # Ink is of another level, so that each view is whole.
-        assert len(places) == sum(height * width for height, width in sizes)
-    left, middle, right = (
-        np.argwhere((sheet == level).all(axis=2))[:, 1] for level in (10, 20, 30)
-    )
+    places = [np.argwhere((sheet == colour).all(axis=2)) for colour in COLOURS]
+    for found in places:
+        assert len(found) == sum(height * width for height, width in sizes)
+    left, middle, right = (found[:, 1] for found in places)
     assert left.max() < middle.min() <= middle.max() < right.min()
 
 
