@@ -426,6 +426,26 @@ class CheckConfig(_Frozen):
     workers: int | None = Field(None, ge=1, le=256)
 
 
+class PreviewConfig(_Frozen):
+    """Settings of `protect preview`.
+
+    Attributes:
+        protected: Folder that `protect run` wrote, or any labelled folder if `clean` is given.
+        output: PNG file to write.
+        clean: The originals; None for the folder that `protect run` recorded.
+        per_class: Pictures of each class.
+        classes: Names of the classes to show; none for all.
+        max_pixels: Larger pictures are refused.
+    """
+
+    protected: Path
+    output: Path
+    clean: Path | None = None
+    per_class: int = Field(2, ge=1, le=1000)
+    classes: tuple[str, ...] = ()
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
+
+
 def build(kind: type[Config], **settings: Any) -> Config:
     """Make a config of `kind`, reporting every impossible setting at once.
 

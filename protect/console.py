@@ -17,16 +17,25 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from protect.errors import MachineError, ProtectError
-from protect.events import Event, Notice, StageAdvanced, StageFinished, StageStarted
+from protect.events import (
+    Event,
+    Notice,
+    PartStarted,
+    StageAdvanced,
+    StageFinished,
+    StageStarted,
+)
 from protect.report.tables import printable, some_of
+from protect.report.words import duration
 
 LOG_WIDTH = 120
 """Columns of a table that is written to a file or a pipe."""
@@ -39,35 +48,43 @@ class Screen:
 
     Args:
         quiet: Show results and errors only.
+        no_colour: Draw without colours even on a terminal, as is done where NO_COLOR is set.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, no_colour: bool = False) -> None:
         self.quiet = quiet
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A name that the terminal's encoding lacks is spelled, and costs no result.
                 stream.reconfigure(errors="backslashreplace")
-        self.out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+        # None leaves it to NO_COLOR.
+        no_color = no_colour or None
+        width = None if sys.stdout.isatty() else LOG_WIDTH
+        self.out = Console(highlight=False, width=width, no_color=no_color)
         self.err = Console(
             stderr=True,
             highlight=False,
             soft_wrap=True,
             width=None if sys.stderr.isatty() else LOG_WIDTH,
+            no_color=no_color,
         )
         self._stage: _Bar | _Lines | None = None
+        self._part = ""
 
     def listen(self, event: Event) -> None:
         """Draw one event of a recipe."""
         if self.quiet and not (isinstance(event, Notice) and event.severity == "warning"):
             return
         match event:
+            case PartStarted(number, count):
+                self._part = f"{number}/{count} "
             case StageStarted(name, total):
                 self._end_stage()
                 kind = _Bar if self.err.is_terminal else _Lines
-                self._stage = kind(self.err, name, total)
-            case StageAdvanced(steps, status):
+                self._stage = kind(self.err, self._part + name, total)
+            case StageAdvanced():
                 if self._stage is not None:
-                    self._stage.advance(steps, status)
+                    self._stage.advance(event)
             case StageFinished(seconds):
                 self._end_stage(seconds)
             case Notice(text, severity):
@@ -84,8 +101,12 @@ class Screen:
         if self.out.encoding != "utf-8":
             # JSON is UTF-8, and so is ASCII, whatever the encoding of the stream.
             text = json.dumps(json.loads(text), indent=1)
+        self.text(text + "\n")
+
+    def text(self, text: str) -> None:
+        """Print a result for programs as it is."""
         with _written(self.out):
-            self.out.file.write(text + "\n")
+            self.out.file.write(text)
 
     def hint(self, text: str) -> None:
         """Say what to type next."""
@@ -138,28 +159,64 @@ def output_lost(error: OSError) -> MachineError:
     )
 
 
+class _Pace:
+    """How long the rest of a stage takes, by the mean of what was done since it began.
+
+    Args:
+        total: Steps; 0 where that is not known.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = self.known = 0
+        self.start = self.last = time.monotonic()
+
+    def advance(self, steps: int, known: bool) -> None:
+        self.done += steps
+        self.known += steps if known else 0
+        self.last = time.monotonic()
+
+    def left(self) -> str:
+        """Say it, such as "about 5 min 20 s left"; empty where nothing tells."""
+        worked = self.done - self.known
+        if not (self.total and worked):
+            return ""
+        seconds = (self.last - self.start) / worked * (self.total - self.done)
+        since = time.monotonic() - self.last
+        return f"about {duration(round(max(0.0, seconds - since)))} left"
+
+
+class _LeftColumn(ProgressColumn):
+    def __init__(self, pace: _Pace) -> None:
+        super().__init__()
+        self.pace = pace
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002
+        return Text(self.pace.left())
+
+
 class _Bar:
     """A stage on a terminal."""
 
     def __init__(self, console: Console, name: str, total: int) -> None:
+        self.pace = _Pace(total)
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
+            _LeftColumn(self.pace),
             TextColumn("{task.fields[status]}", markup=False),
             console=console,
-            speed_estimate_period=60,
         )
         self.task: TaskID = self.progress.add_task(name, total=total or None, status="")
         self.progress.start()
 
-    def advance(self, steps: int, status: str) -> None:
-        self.progress.update(self.task, advance=steps)
-        if status:
-            self.progress.update(self.task, status=status)
+    def advance(self, event: StageAdvanced) -> None:
+        self.pace.advance(event.steps, event.known)
+        self.progress.update(self.task, advance=event.steps)
+        if event.status:
+            self.progress.update(self.task, status=event.status)
 
     def finish(self, seconds: float | None) -> None:  # noqa: ARG002
         self.progress.stop()
@@ -169,21 +226,20 @@ class _Lines:
     """A stage in a log: a line at its start, one now and then, one at its end."""
 
     def __init__(self, console: Console, name: str, total: int) -> None:
-        self.console, self.name, self.total = console, name, total
-        self.done = 0
-        self.start = self.said = time.monotonic()
+        self.console, self.name = console, name
+        self.pace = _Pace(total)
+        self.said = self.pace.start
         console.print(Text(f"{name}: {total} to do" if total else name))
 
-    def advance(self, steps: int, status: str) -> None:
-        self.done += steps
-        now = time.monotonic()
-        if now - self.said < SECONDS_BETWEEN_LINES:
+    def advance(self, event: StageAdvanced) -> None:
+        self.pace.advance(event.steps, event.known)
+        if self.pace.last - self.said < SECONDS_BETWEEN_LINES:
             return
-        self.said = now
-        left = (now - self.start) / self.done * (self.total - self.done)
-        parts = [f"{self.name}: {self.done}/{self.total}", f"about {left:.0f} s left", status]
+        self.said = self.pace.last
+        of = f"/{self.pace.total}" if self.pace.total else " done"
+        parts = [f"{self.name}: {self.pace.done}{of}", self.pace.left(), event.status]
         self.console.print(Text(", ".join(part for part in parts if part)))
 
     def finish(self, seconds: float | None) -> None:
         if seconds is not None:
-            self.console.print(Text(f"{self.name}: done in {seconds:.1f} s"))
+            self.console.print(Text(f"{self.name}: done in {duration(seconds)}"))

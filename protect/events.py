@@ -13,6 +13,19 @@ Severity = Literal["info", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
+class PartStarted:
+    """One of the large parts of a recipe begins; stages that follow belong to it.
+
+    Attributes:
+        number: Which, from 1.
+        count: How many there are.
+    """
+
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StageStarted:
     """A stage of a recipe begins.
 
@@ -32,10 +45,12 @@ class StageAdvanced:
     Attributes:
         steps: How many steps were finished since the last such event.
         status: A short live figure, such as "loss 0.41"; empty for none.
+        known: Whether they were done by an earlier, interrupted run, and took no time now.
     """
 
     steps: int = 1
     status: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Notice:
     severity: Severity = "info"
 
 
-Event = StageStarted | StageAdvanced | StageFinished | Notice
+Event = PartStarted | StageStarted | StageAdvanced | StageFinished | Notice
 Listener = Callable[[Event], None]
 
 

@@ -24,7 +24,7 @@ from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing
 from protect.errors import OutputError
-from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.events import Listener, Notice, PartStarted, StageAdvanced, ignore, stage
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -84,10 +84,11 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    settings = _settings_of_bytes(config, listing)
+    settings = settings_of_bytes(config, listing)
     resumed = may_resume(config.output, config.existing, settings)
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
+    listener(PartStarted(1, 3))
     with stage("Reading images", len(listing.samples), listener) as read_clock:
         reading = read_pictures(
             listing,
@@ -115,11 +116,13 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
         begin(config.output, settings, config.source, config.labels, reading.digests)
 
     # 3. The noise: one pattern per class, by the bi-level loop.
-    engine = _new_engine(surrogate, reading, config, listing.classes, device)
+    engine = new_engine(surrogate, reading, config, listing.classes, device)
+    listener(PartStarted(2, 3))
     with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
         noise = _optimise(engine, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
+    listener(PartStarted(3, 3))
     with stage("Writing images", len(reading.samples), listener) as write_clock:
         images = _write(reading, noise, config, listing, state, threads, listener)
         _write_labels(config, listing, images)
@@ -159,7 +162,7 @@ def _public_settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
+def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
     """Return all that changes the published bytes: what a resumed run must have in common."""
     settings = _public_settings(config)
     for indifferent in ("workers", "max_pixels", "offline", "on_error"):
@@ -168,7 +171,7 @@ def _settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
 
 
-def _new_engine(
+def new_engine(
     surrogate: WithFeatures,
     reading: Reading,
     config: RunConfig,
@@ -225,7 +228,7 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
             raise OutputError(
                 f"{state.progress} cannot be used: {error}", "start again with --overwrite"
             ) from None
-        listener(StageAdvanced(engine.round))
+        listener(StageAdvanced(engine.round, known=True))
     saved = time.monotonic()
     while not engine.finished:
         done = engine.advance()
@@ -278,7 +281,7 @@ def _write(
         for record in ordered_map(write, reading.samples, threads):
             journalise(record.model_dump_json())
             records.append(record)
-            listener(StageAdvanced())
+            listener(StageAdvanced(known=record is journal.get(record.source)))
     return tuple(records)
 
 

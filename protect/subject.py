@@ -11,7 +11,7 @@ from protect.check import examine_folder, find_source
 from protect.config import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
-from protect.data.discover import Sample, discover
+from protect.data.discover import Listing, Sample, discover
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
@@ -84,6 +84,21 @@ class Subject:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Pictures paired by their path.
+
+    Attributes:
+        pairs: Published picture and original.
+        published: All that the folder holds.
+        n_originals: Originals, with and without a published picture.
+    """
+
+    pairs: tuple[tuple[Sample, Sample], ...]
+    published: Listing
+    n_originals: int
+
+
 def open_subject(
     config: VerifyConfig, threads: int, accelerated: bool, listener: Listener
 ) -> Subject:
@@ -98,32 +113,48 @@ def open_subject(
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
     """
-    manifest = config.protected / MANIFEST_NAME
-    foreign = is_foreign_manifest(manifest)
-    if not manifest.exists() and is_unfinished(config.protected):
-        raise InputError(
-            f"the run that writes {config.protected} has not finished",
-            "let it end, or go on with it: the same `protect run` with --resume",
-        )
-    if manifest.exists() and not (foreign and config.clean is not None):
+    clean = originals_to_pair_with(config.protected, config.clean)
+    if clean is None:
         return _from_manifest(config, listener)
-    if config.clean is None:
-        raise InputError(
-            f"{manifest} does not exist",
-            "name the folder that `protect run` wrote; or, to verify the work of another tool, "
-            "the originals with --clean DIR",
-        )
     subject = _from_pairs(
-        config.protected, config.clean, config.max_pixels, threads, accelerated, listener
+        config.protected, clean, config.max_pixels, threads, accelerated, listener
     )
     name = printable_name(str(config.protected))
     origin = (
         f"the {MANIFEST_NAME} in {name} was not written by protect and is not used"
-        if foreign
+        if (config.protected / MANIFEST_NAME).exists()
         else f"{name} has no {MANIFEST_NAME}"
     )
     promise = f"{origin}: no budget was promised, so none was checked"
     return replace(subject, notes=(promise, *subject.notes))
+
+
+def originals_to_pair_with(folder: Path, clean: Path | None) -> Path | None:
+    """Return the originals by which a folder without a manifest of ours is read; None with one.
+
+    Args:
+        folder: Of published pictures.
+        clean: The originals, if they were named.
+
+    Raises:
+        InputError: If it has no manifest, because its run has not finished or it is another
+            tool's, and its originals were not named.
+    """
+    manifest = folder / MANIFEST_NAME
+    if not manifest.exists() and is_unfinished(folder):
+        raise InputError(
+            f"the run that writes {folder} has not finished",
+            "let it end, or go on with it: the same `protect run` with --resume",
+        )
+    if manifest.exists() and not (is_foreign_manifest(manifest) and clean is not None):
+        return None
+    if clean is None:
+        raise InputError(
+            f"{manifest} does not exist",
+            "name the folder that `protect run` wrote; or, for the work of another tool, the "
+            "originals with --clean DIR",
+        )
+    return clean
 
 
 def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
@@ -166,26 +197,8 @@ def _from_pairs(
     listener: Listener,
 ) -> Subject:
     """Pair pictures by their path without its suffix, and measure them."""
-    if real_path(folder) == real_path(clean):
-        raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
-    published, originals = discover(folder), discover(clean)
-    by_stem = _by_stem(originals.samples, clean)
-    copies = _by_stem(published.samples, folder)
-    missing = [copy.name for stem, copy in copies.items() if stem not in by_stem]
-    if missing:
-        raise InputError(
-            f"{len(missing)} pictures of {folder} have no original in {clean}",
-            "name the folder of the originals with --clean; pictures are paired by their path",
-            missing,
-        )
-    pairs = [(copy, by_stem[stem]) for stem, copy in copies.items()]
-    wrong = [
-        f"{copy.name} is {copy.label!r}, its original {original.label!r}"
-        for copy, original in pairs
-        if copy.label != original.label
-    ]
-    if wrong:
-        raise InputError("the labels differ from those of the originals", "", wrong)
+    paired = pair_by_path(folder, clean)
+    pairs, published = paired.pairs, paired.published
 
     def examine(pair: tuple[Sample, Sample]) -> tuple[ImageRecord, Comparison] | str:
         copy, original = pair
@@ -212,7 +225,7 @@ def _from_pairs(
             "publish each with the size, the channels and the alpha channel of its original",
             problems,
         )
-    unpaired = len(originals.samples) - len(images)
+    unpaired = paired.n_originals - len(images)
     left_out = [f"{item.source} was left out: {item.reason}" for item in published.refused]
     notes = [*left_out, *published.notes]
     if unpaired:
@@ -228,6 +241,36 @@ def _from_pairs(
         max_pixels=max_pixels,
         notes=tuple(notes),
     )
+
+
+def pair_by_path(folder: Path, clean: Path) -> Paired:
+    """Pair the pictures of a folder with their originals, by their path without its suffix.
+
+    Raises:
+        InputError: If both are one folder, a picture has no original, or the labels differ.
+    """
+    if real_path(folder) == real_path(clean):
+        raise InputError(f"{folder} cannot be its own original", "name the originals with --clean")
+    published, originals = discover(folder), discover(clean)
+    by_stem = _by_stem(originals.samples, clean)
+    copies = _by_stem(published.samples, folder)
+    missing = [copy.name for stem, copy in copies.items() if stem not in by_stem]
+    if missing:
+        raise InputError(
+            f"{len(missing)} pictures of {folder} have no original in {clean}",
+            "name the folder of the originals with --clean; pictures are paired by their path",
+            missing,
+        )
+    pairs = [(copy, by_stem[stem]) for stem, copy in copies.items()]
+    wrong = [
+        f"{copy.name} is {copy.label!r}, its original {original.label!r}"
+        for copy, original in pairs
+        if copy.label != original.label
+    ]
+    if wrong:
+        raise InputError("the labels differ from those of the originals", "", wrong)
+
+    return Paired(tuple(pairs), published, len(originals.samples))
 
 
 def _by_stem(samples: tuple[Sample, ...], folder: Path) -> Mapping[str, Sample]:

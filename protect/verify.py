@@ -6,7 +6,6 @@ trained on.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,15 +27,15 @@ from protect.evaluation.split import (
     require_unseen,
 )
 from protect.evaluation.verdict import overall
-from protect.events import Listener, Notice, ignore
+from protect.events import Listener, Notice, PartStarted, ignore
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import distinct, refuse_stray_weights
-from protect.output.folder import StateFolder
+from protect.output.folder import StateFolder, require_report_place
 from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import is_within, real_path, write_atomically
+from protect.system.files import real_path, write_atomically
 from protect.system.workspace import workspace
 
 
@@ -96,9 +95,10 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         bench = Bench(pictures, journal, device, listener)
         if config.merge:
             _require_results(plans, bench)
-        cells = tuple(
-            run_cell(cell, bench, chance, config.max_retained, subject.doubt) for cell in plans
-        )
+        cells = []
+        for number, cell in enumerate(plans, start=1):
+            listener(PartStarted(number, len(plans)))
+            cells.append(run_cell(cell, bench, chance, config.max_retained, subject.doubt))
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
@@ -106,7 +106,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         tier="own" if config.modes or config.attacks else (config.tier or Tier.QUICK).value,
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
-        cells=cells,
+        cells=tuple(cells),
         not_run=(*_of_other_shards(every, specs), *not_run(every)),
         quality=Quality.of(subject.images, subject.promised_levels),
         split=split,
@@ -132,10 +132,7 @@ def _require_places(config: VerifyConfig) -> None:
     files = [path for path in (config.report, config.junit) if path is not None]
     folders = [path for path in (config.protected, config.clean, config.test) if path is not None]
     for path in files:
-        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"{path} cannot be written", "name a file in a folder that exists")
-        if any(is_within(path, folder) for folder in folders):
-            raise ConfigError(f"{path} lies among the pictures", "name a file elsewhere")
+        require_report_place(path, folders)
     if len(files) == 2 and real_path(files[0]) == real_path(files[1]):
         raise ConfigError("--report and --junit name the same file", "name two files")
 

@@ -4,23 +4,32 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from protect.console import Screen
-from protect.errors import ExitCode, MachineError, ProtectError
+from protect.errors import ConfigError, ExitCode, MachineError, ProtectError
 
 TRACEBACK_VARIABLE = "PROTECT_TRACEBACK"
 
 
 @contextmanager
-def answered(screen: Screen, interrupted: str = "") -> Iterator[None]:
-    """Turn whatever goes wrong into words and the documented exit status."""
+def answered(screen: Screen, interrupted: str = "", settings: Path | None = None) -> Iterator[None]:
+    """Turn whatever goes wrong into words and the documented exit status.
+
+    Args:
+        screen: Shows the words.
+        interrupted: What to type to go on after Ctrl-C.
+        settings: The file that settings were taken from, which may be what is wrong.
+    """
     try:
         yield
     except typer.Exit:
         raise
     except ProtectError as error:
+        if settings is not None and isinstance(error, ConfigError):
+            error.details += (f"what was not typed is as {settings} has it",)
         screen.error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import typer
 from protect import __version__
 from protect.cli.backbones import backbones
 from protect.cli.check import check
+from protect.cli.preview import preview
 from protect.cli.run import run
 from protect.cli.verify import verify
 
@@ -18,10 +19,35 @@ app = typer.Typer(
     epilog="Exit status: 0 good, 1 the answer is no, 2 bad flags or input, 3 this machine lacks "
     "something, 70 a defect of protect, 130 interrupted.",
 )
-app.command(epilog="Example: protect run ./photos --eps 8/255")(run)
-app.command(epilog="Example: protect verify ./protected --backbone vit_b_16")(verify)
-app.command(epilog="Example: protect backbones vit")(backbones)
-app.command(epilog="Example: protect check ./protected")(check)
+
+
+def _examples(*commands: str) -> str:
+    """Return what stands below a help: one example a paragraph."""
+    return "\n\n".join(["Examples:", *commands])
+
+
+app.command(
+    epilog=_examples(
+        "protect run ./photos --eps 8/255",
+        "protect run ./photos -o ./public --on-error skip --dry-run",
+        "protect run --config protect.toml",
+    )
+)(run)
+app.command(
+    epilog=_examples(
+        "protect verify ./protected --backbone vit_b_16",
+        "protect verify ./protected --tier ci --junit results.xml",
+        "protect verify ./others --clean ./photos",
+    )
+)(verify)
+app.command(
+    epilog=_examples(
+        "protect preview ./protected -o sheet.png",
+        "protect preview ./protected -o cats.png --class cat --per-class 8",
+    )
+)(preview)
+app.command(epilog=_examples("protect check ./protected"))(check)
+app.command(epilog=_examples("protect backbones vit"))(backbones)
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
-from protect.cli.options import AsJson
+from protect.cli.hints import command
+from protect.cli.options import AsJson, NoColour, Quiet
+from protect.config import DEFAULT_OUTPUT
 from protect.console import Screen
 from protect.report.tables import backbones_summary
 
@@ -15,9 +17,11 @@ def backbones(
         str, typer.Argument(help="Part of a name; without it, what can be used here offline.")
     ] = "",
     json: AsJson = False,
+    quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """List networks for --backbone and --surrogate, and where their weights are looked for."""
-    screen = Screen()
+    screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.models.catalogue import list_backbones
 
@@ -26,3 +30,6 @@ def backbones(
             screen.document(found)
         else:
             screen.result(backbones_summary(found))
+        if found.entries:
+            here = [entry for entry in found.entries if entry.origin] or found.entries
+            screen.hint(command("verify", DEFAULT_OUTPUT, "--backbone", here[0].name))

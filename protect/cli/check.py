@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
-from protect.cli.options import AsJson, Quiet, Workers
+from protect.cli.hints import command
+from protect.cli.options import AsJson, NoColour, Quiet, Workers
 from protect.config import CheckConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
@@ -21,12 +22,13 @@ def check(
     workers: Workers = None,
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """Compare a protected folder with its manifest and its originals; takes seconds.
 
     Hashes, sizes, labels and counts; the budget is measured again on the pixels on disk.
     """
-    screen = Screen(quiet)
+    screen = Screen(quiet, no_colour)
     with answered(screen):
         config = build(CheckConfig, protected=protected, source=source, workers=workers)
         from protect.check import check_folder
@@ -36,4 +38,6 @@ def check(
             screen.document(report)
         else:
             screen.result(check_summary(report))
+        if report.ok:
+            screen.hint(command("verify", protected))
         raise typer.Exit(ExitCode.OK if report.ok else ExitCode.NEGATIVE)

@@ -7,7 +7,9 @@ import typer
 
 from protect.errors import ConfigError
 
+METHOD = "How it is computed"
 MACHINE = "Machine"
+OUTPUT = "Output"
 Device = Annotated[
     str,
     typer.Option(
@@ -36,15 +38,33 @@ WeightFiles = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Every random draw derives from it.")]
+Seed = Annotated[
+    int, typer.Option(help="Every random draw derives from it.", rich_help_panel=METHOD)
+]
 Size = Annotated[
     int | None,
-    typer.Option(help="Side in pixels at which the network sees the pictures."),
+    typer.Option(
+        help="Side in pixels at which the network sees the pictures.", rich_help_panel=METHOD
+    ),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
+    bool,
+    typer.Option(
+        "--json", help="Print the result as one JSON document on stdout.", rich_help_panel=OUTPUT
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, warnings and errors only.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Results, warnings and errors only.", rich_help_panel=OUTPUT
+    ),
+]
+NoColour = Annotated[
+    bool,
+    typer.Option(
+        "--no-color", help="No colours, as where NO_COLOR is set.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 def weight_files(pairs: list[str] | None) -> dict[str, Path]:

@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import command, typed
 from protect.cli.options import (
+    METHOD,
     AsJson,
     Device,
+    NoColour,
     Offline,
     Quiet,
     Seed,
@@ -17,6 +20,7 @@ from protect.cli.options import (
     Workers,
     weight_files,
 )
+from protect.cli.settings import ConfigFile, PrintConfig, print_settings
 from protect.config import (
     DEFAULT_BACKBONE,
     DEFAULT_MAX_PIXELS,
@@ -32,10 +36,15 @@ from protect.config import (
 )
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
+from protect.report.dry_run import dry_run_summary
 from protect.report.tables import run_summary
+
+RESUMED = (("resume", "overwrite"), ("--resume",))
+"""What to leave out and to add, for the same command to go on."""
 
 
 def run(
+    ctx: typer.Context,
     source: Annotated[Path, typer.Argument(help="Folder of pictures, one sub-folder per class.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write.")
@@ -49,14 +58,19 @@ def run(
     ] = "8/255",
     preset: Annotated[Preset, typer.Option(help="Effort.")] = Preset.STANDARD,
     surrogate: Annotated[
-        str, typer.Option(help="Backbone that the noise is optimised against.")
+        str,
+        typer.Option(help="Backbone that the noise is optimised against.", rich_help_panel=METHOD),
     ] = DEFAULT_BACKBONE,
     targets: Annotated[
-        Targets, typer.Option(help="Which incorrect class each sample is bound to.")
+        Targets,
+        typer.Option(help="Which incorrect class each sample is bound to.", rich_help_panel=METHOD),
     ] = Targets.RANDOM,
     binding: Annotated[
         Binding,
-        typer.Option(help="Bind in feature space, or by the surrogate's head as published."),
+        typer.Option(
+            help="Bind in feature space, or by the surrogate's head as published.",
+            rich_help_panel=METHOD,
+        ),
     ] = Binding.FEATURES,
     mode: Annotated[
         NoiseMode,
@@ -72,11 +86,19 @@ def run(
     ] = "",
     size: Size = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Rounds of the bi-level loop; the preset's if not given.")
+        int | None,
+        typer.Option(
+            help="Rounds of the bi-level loop; the preset's if not given.", rich_help_panel=METHOD
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", help="Pictures a step; the preset's if not given."),
+        typer.Option(
+            "--batch-size",
+            "-b",
+            help="Pictures a step; the preset's if not given.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     seed: Seed = 0,
     on_error: Annotated[
@@ -92,6 +114,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Decode every picture and time a few rounds; say what would be protected, how "
+            "long it takes and what room it needs. Writes nothing.",
+        ),
+    ] = False,
     max_pixels: Annotated[
         int,
         typer.Option(help="Refuse pictures of more pixels as decompression bombs."),
@@ -100,17 +130,22 @@ def run(
     workers: Workers = None,
     weights: WeightFiles = None,
     offline: Offline = False,
+    config_file: ConfigFile = None,
+    print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """Write a protected copy of an image folder.
 
     The copy has the same tree, names and sizes; every picture is a PNG within the budget. Beside
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
-    screen = Screen(quiet)
+    screen = Screen(quiet, no_colour)
     with answered(
-        screen, interrupted=f"go on with: protect run {source} -o {output} --resume, same flags"
+        screen,
+        interrupted="" if dry_run else f"go on with: {typed(ctx, *RESUMED)}",
+        settings=config_file,
     ):
         if resume and overwrite:
             raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
@@ -142,6 +177,13 @@ def run(
             weights=weight_files(weights),
             offline=offline,
         )
+        if print_config:
+            print_settings(ctx, screen)
+        if dry_run:
+            status = _foretell(config, screen, json)
+            if status is not ExitCode.USAGE:
+                screen.hint(typed(ctx, without=["dry_run"]))
+            raise typer.Exit(status)
         from protect.run import protect_folder
 
         manifest = protect_folder(config, screen.listen)
@@ -149,6 +191,23 @@ def run(
             screen.document(manifest)
         else:
             screen.result(run_summary(manifest))
-        screen.hint(f"protect verify {output}")
+        screen.hint(command("preview", output, "-o", "sheet.png"))
+        screen.hint(command("verify", output))
         left_out = manifest.refused or any(i.status == "unchanged" for i in manifest.images)
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
+
+
+def _foretell(config: RunConfig, screen: Screen, json: bool) -> ExitCode:
+    """Show what a run would do; return the status that it would exit with."""
+    from protect.dry_run import dry_run_folder
+
+    found = dry_run_folder(config, screen.listen)
+    if json:
+        screen.document(found)
+    else:
+        screen.result(dry_run_summary(found))
+    return {
+        "complete": ExitCode.OK,
+        "incomplete": ExitCode.NEGATIVE,
+        "refused": ExitCode.USAGE,
+    }[found.outcome]

@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import typed
 from protect.cli.options import (
+    METHOD,
+    OUTPUT,
     AsJson,
     Device,
+    NoColour,
     Offline,
     Quiet,
     Seed,
@@ -18,6 +22,7 @@ from protect.cli.options import (
     Workers,
     weight_files,
 )
+from protect.cli.settings import ConfigFile, PrintConfig, print_settings
 from protect.config import DEFAULT_BACKBONE, Mode, Tier, VerifyConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
@@ -29,9 +34,12 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows beside a job."""
 
 SEVERAL = "Several machines"
+HARDER = {"quick": "ci", "ci": "release"}
+"""What to try next on a folder that has passed a tier."""
 
 
 def verify(
+    ctx: typer.Context,
     protected: Annotated[Path, typer.Argument(help="Folder that `protect run` wrote.")],
     backbone: Annotated[
         list[str] | None,
@@ -71,32 +79,44 @@ def verify(
         ),
     ] = None,
     test_fraction: Annotated[
-        float, typer.Option(help="Share of the originals to hold out.")
+        float, typer.Option(help="Share of the originals to hold out.", rich_help_panel=METHOD)
     ] = 0.25,
     max_retained: Annotated[
         float,
         typer.Option(help="Largest share of the control's learning that counts as protected."),
     ] = 0.3,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training pictures.", rich_help_panel=METHOD)
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
+            rich_help_panel=METHOD,
             help="Learning rate of full fine-tuning at the start; those of other modes keep their "
-            "proportion to it."
+            "proportion to it.",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")
+        int | None,
+        typer.Option("--batch-size", "-b", help="Pictures a step.", rich_help_panel=METHOD),
     ] = None,
     clean_fraction: Annotated[
         float,
-        typer.Option(help="Share of the originals a stranger has in modes refit and clean-mix."),
+        typer.Option(
+            help="Share of the originals a stranger has in modes refit and clean-mix.",
+            rich_help_panel=METHOD,
+        ),
     ] = 0.05,
     size: Size = None,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(help="Train every cell this many times.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Train every cell this many times.", rich_help_panel=METHOD)
+    ] = 1,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Find finished trainings again.")
+        bool,
+        typer.Option(
+            "--cache/--no-cache", help="Find finished trainings again.", rich_help_panel=METHOD
+        ),
     ] = True,
     shard: Annotated[
         str | None,
@@ -119,10 +139,17 @@ def verify(
     workers: Workers = None,
     weights: WeightFiles = None,
     offline: Offline = False,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page here.", rich_help_panel=OUTPUT)
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write JUnit XML here.", rich_help_panel=OUTPUT)
+    ] = None,
+    config_file: ConfigFile = None,
+    print_config: PrintConfig = False,
     json: AsJson = False,
     quiet: Quiet = False,
+    no_colour: NoColour = False,
 ) -> None:
     """Train backbones on the protected pictures, attack the noise, and judge what they learned.
 
@@ -134,8 +161,8 @@ def verify(
     Each is named by what was trained, so that none replaces another. The exit status of a shard is
     that of its own cells, and 0 if it has none.
     """
-    screen = Screen(quiet)
-    with answered(screen):
+    screen = Screen(quiet, no_colour)
+    with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
         config = build(
             VerifyConfig,
             protected=protected,
@@ -164,6 +191,8 @@ def verify(
             report=report,
             junit=junit,
         )
+        if print_config:
+            print_settings(ctx, screen)
         from protect.verify import verify_folder
 
         result = verify_folder(config, screen.listen)
@@ -179,5 +208,11 @@ def verify(
         else:
             screen.result(verify_summary(result))
         if shard:
-            screen.hint(f"when all shards are done: protect verify {protected} --merge, same flags")
+            merge_all = typed(ctx, without=["shard"], plus=["--merge"])
+            screen.hint(f"when all shards are done: {merge_all}")
+        elif result.verdict != "pass" and report is None:
+            # Finished trainings are kept, so this takes no time.
+            screen.hint(typed(ctx, plus=["--report", "report.html"]))
+        elif result.verdict == "pass" and result.tier in HARDER:
+            screen.hint(typed(ctx, without=["tier"], plus=["--tier", HARDER[result.tier]]))
         raise typer.Exit(ExitCode.OK if result.verdict == "pass" else ExitCode.NEGATIVE)

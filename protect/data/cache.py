@@ -142,13 +142,18 @@ def probe_sizes(samples: Sequence[Sample], max_pixels: int) -> list[tuple[int, i
     return sizes
 
 
+def square(size: int) -> Grid:
+    """Return the grid of pictures that are resized to squares."""
+    return Grid(size, size, exact=False)
+
+
 def choose_grid(sizes: Sequence[tuple[int, int]], size: int) -> Grid:
     """Cache pictures as they are where they seem to share one modest size, else as squares."""
     height, width = sizes[0]
     uniform = set(sizes) == {(height, width)}
     if uniform and max(height, width) <= LARGEST_EXACT_GRID:
         return Grid(height, width, exact=True)
-    return Grid(size, size, exact=False)
+    return square(size)
 
 
 class MixedSizes(Exception):  # noqa: N818 - a finding, not an error
@@ -159,7 +164,7 @@ def build_cache(
     samples: Sequence[Sample],
     class_index: dict[str, int],
     grid: Grid,
-    path: Path,
+    path: Path | None,
     *,
     threads: int,
     max_pixels: int,
@@ -171,7 +176,7 @@ def build_cache(
         samples: The pictures, at least one.
         class_index: Class name -> index.
         grid: Size of the cached pictures.
-        path: File to write; it is as large as N * H * W * 3 bytes.
+        path: File to write, of `cache_bytes`; None keeps so much in memory, for a few pictures.
         threads: Decoding threads.
         max_pixels: Larger pictures are refused.
         listener: Told of each picture.
@@ -189,14 +194,14 @@ def build_cache(
             raise MixedSizes
         return _fit(as_rgb(picture.pixels), grid), picture.is_grey
 
-    pixels = _create(path, (len(samples), grid.height, grid.width, 3))
+    shape = len(samples), grid.height, grid.width, 3
+    pixels = np.empty(shape, np.uint8) if path is None else _create(path, shape)
     refused, rows, grey, origins = [], [], [], []
-    for row, (found, origin) in enumerate(_pictures(samples, max_pixels, threads, fitted)):
+    for row, (found, origin) in enumerate(read_all(samples, max_pixels, threads, fitted)):
         listener(StageAdvanced())
         origins.append(origin)
         if isinstance(found, ImageRefused):
-            reason = f"{found.message}; {found.hint}" if found.hint else found.message
-            refused.append(Refused(source=samples[row].name, reason=reason))
+            refused.append(Refused.of(samples[row].name, found))
             continue
         pixels[row], is_grey = found
         rows.append(row)
@@ -227,7 +232,7 @@ def load_square(
     cache, refused, origins = build_cache(
         samples,
         class_index,
-        Grid(size, size, exact=False),
+        square(size),
         path,
         threads=threads,
         max_pixels=max_pixels,
@@ -269,16 +274,24 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
-        raise MachineError(
-            f"no room for {math.prod(shape) / 1e6:.1f} MB of decoded pictures in "
-            f"{path.parent}: {error.strerror or error}",
-            "make room there, or set TMPDIR to another disk (verify) or choose another "
-            "--output (run)",
-        ) from None
+        raise no_room(math.prod(shape), path.parent, error.strerror or str(error)) from None
     return pixels
 
 
-def _pictures(
+def no_room(n_bytes: int, folder: Path, reason: str) -> MachineError:
+    """Say that a folder cannot hold the decoded pictures."""
+    return MachineError(
+        f"no room for {n_bytes / 1e6:.1f} MB of decoded pictures in {folder}: {reason}",
+        "make room there, or set TMPDIR to another disk (verify) or choose another --output (run)",
+    )
+
+
+def cache_bytes(count: int, grid: Grid) -> int:
+    """Return how much so many pictures take on disk, to a few bytes."""
+    return count * grid.height * grid.width * 3
+
+
+def read_all(
     samples: Sequence[Sample], max_pixels: int, threads: int, keep: Callable[[Picture], Kept]
 ) -> Iterator[tuple[Kept | ImageRefused, Origin]]:
     """Decode in threads; what is kept of a picture is made there too, so that few exist at a time.

@@ -1,6 +1,6 @@
 """The reading stage of a run: pick the working size, decode every picture once, list what fails."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from protect.data.cache import (
     choose_grid,
     choose_size,
     probe_sizes,
+    square,
 )
 from protect.data.discover import Listing, Sample
 from protect.data.walk import some_names
@@ -96,22 +97,18 @@ def read_pictures(
     try:
         pictures, refused, files = build(grid)
     except MixedSizes:
-        grid = Grid(size, size, exact=False)
+        grid = square(size)
         listener(StageStarted("Reading images of mixed sizes", len(listing.samples)))
         pictures, refused, files = build(grid)
     samples = tuple(listing.samples[row] for row in pictures.rows)
     every = sorted(listing.refused + refused, key=lambda item: item.source)
     origins = {sample.name: file for sample, file in zip(listing.samples, files, strict=True)}
-    notes = tuple(_copies_in_other_classes(samples, origins))
-    for note in notes:
-        listener(Notice(note, "warning"))
-    _announce_growth(files, listener)
+    notes = tuple(copies_in_other_classes(samples, origins))
+    announce(notes, files, listener)
     return Reading(pictures, samples, tuple(every), grid, size, origins, notes)
 
 
-def _copies_in_other_classes(
-    samples: tuple[Sample, ...], origins: Mapping[str, Origin]
-) -> list[str]:
+def copies_in_other_classes(samples: Iterable[Sample], origins: Mapping[str, Origin]) -> list[str]:
     """Say which pictures lie in several classes: one of the labels is wrong."""
     first: dict[str, Sample] = {}
     pairs = []
@@ -122,8 +119,10 @@ def _copies_in_other_classes(
     return [f"the same picture lies in two classes: {some_names(pairs)}"] if pairs else []
 
 
-def _announce_growth(files: tuple[Origin, ...], listener: Listener) -> None:
-    """Say how much room the copy may need, where the originals are compressed with loss."""
+def announce(notes: Iterable[str], files: Collection[Origin], listener: Listener) -> None:
+    """Say what there is to know, and what room the copy may need where originals are lossy."""
+    for note in notes:
+        listener(Notice(note, "warning"))
     before, after = sum(file.n_bytes for file in files), sum(file.n_levels for file in files)
     if after > NOTABLE_GROWTH * before:
         listener(
@@ -147,7 +146,7 @@ def require_pictures(reading: Reading, skip_refused: bool) -> None:
             "repair or remove them, or leave them out with --on-error skip",
             lines,
         )
-    if len(set(reading.pictures.labels.tolist())) < 2:
+    if len({sample.label for sample in reading.samples}) < 2:
         raise InputError(
             "fewer than two classes have a readable picture, so there is nothing to mislead with",
             "repair the refused pictures",

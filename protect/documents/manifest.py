@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from protect.config import DEFAULT_MAX_PIXELS, Eps
 from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
-from protect.errors import InputError
+from protect.errors import ImageRefused, InputError
 from protect.system.files import write_atomically
 
 MANIFEST_NAME = "manifest.json"
@@ -30,6 +30,12 @@ class Refused(Document):
 
     source: str
     reason: str
+
+    @classmethod
+    def of(cls, source: str, refusal: ImageRefused) -> Self:
+        """Record that a picture cannot be protected, and what could be done about it."""
+        reason = f"{refusal.message}; {refusal.hint}" if refusal.hint else refusal.message
+        return cls(source=source, reason=reason)
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"

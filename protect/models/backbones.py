@@ -27,6 +27,7 @@ from protect.models.weights import (
     find_weights,
     read_state_dict,
     torchvision_weights,
+    weights_here,
 )
 from protect.system.files import sha256_of
 
@@ -94,6 +95,18 @@ class _Preprocessing:
     fixed: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+def needs_download(text: str, weights: Mapping[str, Path], offline: bool) -> bool:
+    """Say whether `load_backbone` would have to download the weights of a network first.
+
+    Raises:
+        ConfigError: If there is no such network.
+        WeightsError: If they are there but damaged.
+    """
+    name = resolve(text)
+    is_given = with_tag(name) in {with_tag(resolve(key)) for key in weights}
+    return not (offline or is_given or name.name.startswith(LOCAL_DIR) or weights_here(name))
 
 
 def load_backbone(

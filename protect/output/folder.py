@@ -1,7 +1,8 @@
 """The output folder and its private sibling: may they be used, and what do they hold already."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from protect.config import Existing
 from protect.data.walk import printable_name
 from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
-from protect.errors import InputError, OutputError
+from protect.errors import ConfigError, InputError, OutputError
 from protect.system.files import (
     appended_lines,
     is_within,
@@ -218,6 +219,22 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
         )
 
 
+def require_report_place(path: Path, folders: Iterable[Path]) -> None:
+    """Refuse a place that a report cannot be written to, or must not be.
+
+    Args:
+        path: The file to write; an earlier one there is replaced.
+        folders: Of pictures.
+
+    Raises:
+        ConfigError: If it is a folder, lies in none that can be written, or among the pictures.
+    """
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written", "name a file in a folder that exists")
+    if any(is_within(path, folder) for folder in folders):
+        raise ConfigError(f"{path} lies among the pictures", "name a file elsewhere")
+
+
 def remove_previous(output: Path) -> None:
     """Remove what an earlier run wrote here, and nothing else.
 
@@ -302,7 +319,17 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
 
 
 def go_on(output: Path, digests: Mapping[str, str]) -> None:
-    """Clear what a kill left half-written, and make sure that the pictures are still the same.
+    """Clear what a kill left half-written, once the pictures are seen to be still the same.
+
+    Raises:
+        OutputError: As `require_same_pictures` does.
+    """
+    require_same_pictures(output, digests)
+    _remove_half_written(output)
+
+
+def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
+    """Stop where the pictures are not those that an earlier run was begun with.
 
     Args:
         output: The output folder.
@@ -321,7 +348,6 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
             "put the first pictures back, or start again with --overwrite",
             changed,
         )
-    _remove_half_written(output)
 
 
 def begin(

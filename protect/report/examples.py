@@ -66,19 +66,34 @@ def make_example(
         raise ValueError(
             f"{name}: cannot compare pixels of shapes {original.shape} and {protected.shape}"
         )
-    delta = protected.astype(np.int16) - original
-    grey = np.clip(128 + AMPLIFICATION * delta, 0, 255).astype(np.uint8)
+    before, after = shown(original), shown(protected)
     return Example(
         name=name,
-        original=_png(original),
-        protected=_png(protected),
-        difference=_png(grey),
+        original=_png(before),
+        protected=_png(after),
+        difference=_png(amplified(before, after)),
         amplification=AMPLIFICATION,
-        linf_levels=int(np.abs(delta).max()),
+        linf_levels=int(np.abs(protected.astype(np.int16) - original).max()),
         psnr=psnr,
         ssim=ssim,
-        view=_view(*original.shape[:2]),
+        view=view_of(*original.shape[:2]),
     )
+
+
+def shown(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut the middle out of a large picture, and enlarge a tiny one: (H, W, 3) to (h, w, 3)."""
+    height, width = pixels.shape[:2]
+    top, left = max(0, height - LARGEST_SIDE) // 2, max(0, width - LARGEST_SIDE) // 2
+    middle = pixels[top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
+    times = _enlargement(height, width)
+    return middle.repeat(times, 0).repeat(times, 1)
+
+
+def amplified(original: NDArray[np.uint8], protected: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return grey plus the enlarged difference of two pictures of one shape, uint8."""
+    delta = protected.astype(np.int16) - original
+    grey: NDArray[np.uint8] = np.clip(128 + AMPLIFICATION * delta, 0, 255).astype(np.uint8)
+    return grey
 
 
 def _enlargement(height: int, width: int) -> int:
@@ -86,7 +101,8 @@ def _enlargement(height: int, width: int) -> int:
     return max(1, min(-(-SMALLEST_SIDE // shorter), LARGEST_SIDE // longer))
 
 
-def _view(height: int, width: int) -> str:
+def view_of(height: int, width: int) -> str:
+    """Say how a picture of that size is shown."""
     size = f"{width} x {height} px"
     if max(height, width) > LARGEST_SIDE:
         shown = f"{min(width, LARGEST_SIDE)} x {min(height, LARGEST_SIDE)} px"
@@ -96,11 +112,6 @@ def _view(height: int, width: int) -> str:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode the view of a picture, (H, W, 3) uint8."""
-    height, width = pixels.shape[:2]
-    top, left = max(0, height - LARGEST_SIDE) // 2, max(0, width - LARGEST_SIDE) // 2
-    middle = pixels[top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
-    times = _enlargement(height, width)
     file = io.BytesIO()
-    Image.fromarray(middle.repeat(times, 0).repeat(times, 1)).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -1,6 +1,7 @@
 """Documents as terminal tables."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.text import Text
 from protect.documents.backbone_list import BackboneList
 from protect.documents.check_report import CheckReport
 from protect.documents.manifest import Manifest
+from protect.documents.preview_report import PreviewReport
 from protect.documents.verify_report import Quality, VerifyReport
 from protect.report.words import (
     cell_name,
@@ -44,7 +46,7 @@ def some_of(lines: Sequence[str], where: str) -> Sequence[str]:
 
 def run_summary(manifest: Manifest) -> RenderableType:
     """What a run did, in a few lines."""
-    table = _facts()
+    table = facts()
     images = manifest.images
     quality = Quality.of(images, manifest.eps.levels)
     unchanged = sum(image.status == "unchanged" for image in images)
@@ -108,7 +110,7 @@ def check_summary(report: CheckReport) -> RenderableType:
     verdict = (
         Text("intact", style="bold green") if report.ok else Text("NOT intact", style="bold red")
     )
-    table = _facts()
+    table = facts()
     table.add_row("folder", verdict)
     table.add_row("pictures", str(report.n_images))
     table.add_row(
@@ -123,6 +125,20 @@ def check_summary(report: CheckReport) -> RenderableType:
     lines = [f"{item.kind}: {item.file}: {item.message}" for item in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     return Group(table, *(printable(line) for line in some_of(lines, "--json has all")))
+
+
+def preview_summary(report: PreviewReport, sheet: Path) -> RenderableType:
+    """A row per pair of a contact sheet, what it does not show, and where it lies."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("class", "picture"):
+        table.add_column(name, overflow="fold")
+    for name in ("PSNR", "largest change"):
+        table.add_column(name, justify="right")
+    for pair in report.pairs:
+        psnr = "unchanged" if pair.psnr is None else f"{pair.psnr:.1f} dB"
+        table.add_row(printable(pair.label), printable(pair.output), psnr, str(pair.linf_levels))
+    notes = (printable(f"note: {note}") for note in report.notes)
+    return Group(table, *notes, printable(f"wrote {sheet}"))
 
 
 def verify_summary(report: VerifyReport) -> RenderableType:
@@ -168,7 +184,8 @@ def verify_summary(report: VerifyReport) -> RenderableType:
     )
 
 
-def _facts() -> Table:
+def facts() -> Table:
+    """Return an empty table of a bold name and what there is to say of it."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()

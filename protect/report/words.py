@@ -14,15 +14,36 @@ def visible(text: str) -> str:
     Control characters, line breaks, text-direction overrides and lone surrogates become their
     Python escapes, such as `\u202e`.
     """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in text
-    )
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    """Spell a character as Python does."""
+    return char.encode("unicode_escape", "backslashreplace").decode()
 
 
 def cell_name(cell: Cell) -> str:
     """Name a cell by what was trained, how, and under which attack."""
     return f"{cell.backbone} / {cell.mode} / {cell.attack}"
+
+
+def duration(seconds: float) -> str:
+    """Write how long something takes, such as "8 min 20 s", to about a hundredth."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def megabytes(n_bytes: int) -> str:
+    """Write a size in MB, or in kB or GB where that is shorter."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes / 1e3:.1f} kB"
 
 
 def percent(share: float) -> str:

@@ -133,19 +133,20 @@ def test_c65_the_pythons_are_bounded_from_below_only():
     assert f"Python {PROJECT['requires-python'][2:]} or newer" in README
 
 
-COMMANDS = re.findall(r"(?m)(?:^ *|`)(protect (?:run|check|verify) [^`\n]+)", README)
+GROUP = typer.main.get_command(app)
+COMMANDS = re.findall(rf"(?m)(?:^ *|`)(protect (?:{'|'.join(GROUP.commands)}) [^`\n]+)", README)
 
 
 @pytest.mark.parametrize("line", sorted({c for line in COMMANDS for c in line.split(" && ")}))
 def test_c66_every_command_of_the_readme_is_one(line: str):
     _, name, *words = line.split()
-    command = typer.main.get_command(app).commands[name]
-    context = command.make_context(name, words)
+    parent = GROUP.make_context("protect", [name])
+    context = GROUP.commands[name].make_context(name, words, parent=parent)
     assert context.params
 
 
 def test_c66_every_flag_of_the_readme_exists():
-    commands = typer.main.get_command(app).commands.values()
+    commands = [GROUP, *GROUP.commands.values()]
     known = {flag for c in commands for p in c.params for flag in (*p.opts, *p.secondary_opts)}
     others = {"--help"}
     text = re.sub(r"(?m)^.*pip install.*$", "", README)

@@ -7,7 +7,9 @@ import pytest
 
 from protect.documents.backbone_list import BackboneList
 from protect.documents.check_report import CheckReport, Problem
+from protect.documents.dry_run import DryRun
 from protect.documents.manifest import Manifest
+from protect.documents.preview_report import PreviewReport
 from protect.documents.verify_report import VerifyReport
 from protect.errors import InputError
 
@@ -17,6 +19,8 @@ DOCUMENTS = {
     "verify-report": VerifyReport,
     "check-report": CheckReport,
     "backbone-list": BackboneList,
+    "dry-run": DryRun,
+    "preview-report": PreviewReport,
 }
 
 

@@ -1,0 +1,60 @@
+"""`protect preview`: flags to a config, config to the recipe, a sheet and words about it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.hints import command
+from protect.cli.options import AsJson, NoColour, Quiet
+from protect.config import PreviewConfig, build
+from protect.console import Screen
+from protect.report.tables import preview_summary
+
+
+def preview(
+    protected: Annotated[Path, typer.Argument(help="Folder that `protect run` wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.png", help="Sheet to write.")
+    ] = Path("sheet.png"),
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            "--clean",
+            "--source",
+            help="The originals; the recorded source if not given. With it any folder can be "
+            "shown, also one without a manifest.",
+        ),
+    ] = None,
+    per_class: Annotated[int, typer.Option(help="Pictures of each class.")] = 2,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Show this class only; may be repeated."),
+    ] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    no_colour: NoColour = False,
+) -> None:
+    """Draw a contact sheet: original, protected, and the difference 16 times enlarged.
+
+    Grey in the difference is no change. The sheet shows originals and noise: keep it to yourself.
+    """
+    screen = Screen(quiet, no_colour)
+    with answered(screen):
+        config = build(
+            PreviewConfig,
+            protected=protected,
+            output=output,
+            clean=clean,
+            per_class=per_class,
+            classes=tuple(classes or ()),
+        )
+        from protect.preview import preview_folder
+
+        report = preview_folder(config, screen.listen)
+        if json:
+            screen.document(report)
+        else:
+            screen.result(preview_summary(report, output))
+        screen.hint(command("verify", protected))

@@ -1,0 +1,85 @@
+"""Every picture decoded as a run does, to find what fails, and nothing kept but a few in memory."""
+
+from protect.data.cache import (
+    Origin,
+    build_cache,
+    choose_grid,
+    choose_size,
+    probe_sizes,
+    read_all,
+    square,
+)
+from protect.data.decode import Picture
+from protect.data.discover import Listing
+from protect.data.reading import Reading, announce, copies_in_other_classes
+from protect.documents.manifest import Refused
+from protect.errors import ImageRefused
+from protect.events import Listener, StageAdvanced
+
+SAMPLE = 256
+"""Pictures that are kept: two batches of the engine's, or more."""
+
+
+def scan_pictures(
+    listing: Listing,
+    *,
+    size: int | None,
+    accelerated: bool,
+    threads: int,
+    max_pixels: int,
+    listener: Listener,
+) -> Reading:
+    """Find what `read_pictures` would find, without writing anything.
+
+    Args:
+        listing: What was found in the source.
+        size: Working size; None picks it from the pictures.
+        accelerated: Whether a GPU computes.
+        threads: Decoding threads.
+        max_pixels: Larger pictures are refused.
+        listener: Told of each picture.
+
+    Returns:
+        The same as `read_pictures`, but that `pictures` are up to 256 of them, spread over the
+        samples, in memory.
+    """
+    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
+    size = size or choose_size(sizes, accelerated)
+    grid = choose_grid(sizes, size)
+    samples, refused = [], list(listing.refused)
+    origins: dict[str, Origin] = {}
+
+    def shape_of(picture: Picture) -> tuple[int, int]:
+        return picture.height, picture.width
+
+    every = read_all(listing.samples, max_pixels, threads, shape_of)
+    for sample, (found, origin) in zip(listing.samples, every, strict=True):
+        listener(StageAdvanced())
+        origins[sample.name] = origin
+        if isinstance(found, ImageRefused):
+            refused.append(Refused.of(sample.name, found))
+            continue
+        samples.append(sample)
+        if grid.exact and found != (grid.height, grid.width):
+            grid = square(size)
+    kept = samples[:: -(-len(samples) // SAMPLE) or 1]
+    pictures, _, _ = build_cache(
+        kept,
+        listing.class_index,
+        grid,
+        None,
+        threads=threads,
+        max_pixels=max_pixels,
+        listener=lambda _: None,
+    )
+    notes = tuple(copies_in_other_classes(samples, origins))
+    announce(notes, origins.values(), listener)
+    return Reading(
+        pictures=pictures,
+        samples=tuple(samples),
+        refused=tuple(sorted(refused, key=lambda item: item.source)),
+        grid=grid,
+        size=size,
+        origins=origins,
+        notes=notes,
+    )

@@ -1,0 +1,265 @@
+"""`protect run --dry-run`, from top to bottom: find, read, try a little of each stage, add up.
+
+Stops where a run would stop, for the same reasons, and writes nothing at all.
+"""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from protect.bait.engine import Engine
+from protect.config import OnError, RunConfig
+from protect.data.cache import cache_bytes, no_room
+from protect.data.decode import decode
+from protect.data.discover import Listing, Sample, discover
+from protect.data.reading import Reading, require_pictures
+from protect.data.scan import scan_pictures
+from protect.documents.document import Network, Tool
+from protect.documents.dry_run import DryRun, Duration, Room
+from protect.errors import InputError, MachineError
+from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.models.backbones import load_backbone, needs_download
+from protect.models.features import WithFeatures
+from protect.models.names import refuse_stray_weights
+from protect.output.encode import encode_png
+from protect.output.folder import (
+    StateFolder,
+    may_resume,
+    refuse_bad_places,
+    refuse_occupied,
+    require_same_pictures,
+)
+from protect.output.quality import measure
+from protect.output.writer import apply_noise
+from protect.run import new_engine, settings_of_bytes
+from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
+from protect.system.memory import peak_device_memory, peak_memory
+from protect.system.parallel import ordered_map
+
+TRIAL_SECONDS = 5.0
+"""No further round is timed after so long."""
+MOST_ROUNDS = 5
+ENCODED = 64
+"""Pictures that are encoded for a try."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What a few rounds cost.
+
+    Attributes:
+        noise: The noise after them, (K, C, h, w), float32, in levels.
+        surrogate: The network.
+        seconds: Of one round; None where none could be done.
+        rounds: How many were timed.
+        obstacle: Why none could be done.
+    """
+
+    noise: Tensor
+    surrogate: Network | None
+    seconds: float | None
+    rounds: int
+    obstacle: str = ""
+
+
+def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
+    """Foretell what `protect_folder` would do with the same settings, writing nothing.
+
+    Every picture is decoded in full, so that what is refused is exactly what a run would refuse.
+    Not foreseen: another run that will be writing to the same output, and noise that leaves no
+    trace in a picture (such as 1x1 pixel).
+
+    Args:
+        config: Settings.
+        listener: Told what happens.
+
+    Returns:
+        What would happen; pictures that cannot be protected are in it and not an error.
+
+    Raises:
+        ProtectError: Where a run would stop before it looks at any picture, or for want of
+            something on this machine.
+    """
+    # 1. May the output be written, and which pictures are there? As a run asks.
+    refuse_bad_places(config.source, config.output, config.labels)
+    device = choose_device(config.device)
+    threads = thread_count(config.workers)
+    make_deterministic()
+    refuse_stray_weights(config.weights, [config.surrogate])
+    refuse_occupied(config.output, config.existing)
+    listing = discover(config.source, config.labels)
+    for note in listing.notes:
+        listener(Notice(note, "warning"))
+    resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
+
+    # 2. Every picture is decoded.
+    with stage("Reading images", len(listing.samples), listener) as read_clock:
+        reading = scan_pictures(
+            listing,
+            size=config.size,
+            accelerated=device.type != "cpu",
+            threads=threads,
+            max_pixels=config.max_pixels,
+            listener=listener,
+        )
+    facts = DryRun(
+        tool=Tool(**tool_facts(device)),
+        outcome="incomplete" if reading.refused else "complete",
+        eps=config.eps,
+        classes=dict(sorted(Counter(sample.label for sample in reading.samples).items())),
+        labels=listing.labels,
+        refused=reading.refused,
+        ignored=listing.ignored,
+        notes=listing.notes + reading.notes,
+        size=reading.size,
+    )
+    try:
+        require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
+    except InputError as error:
+        refusal = {"outcome": "refused", "problem": error.message, "hint": error.hint}
+        return facts.model_copy(update=refusal)
+    cache = cache_bytes(len(listing.samples), reading.grid)
+    free = _free_bytes(config.output, cache)
+
+    if resumed:
+        require_same_pictures(config.output, reading.digests)
+
+    # 3. A little of every other stage, and what that makes of the whole.
+    trial = _try_rounds(config, listing, reading, device, listener)
+    tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
+    with stage("Trying to encode some", len(tried), listener) as write_clock:
+        n_bytes, n_levels = _try_writing(tried, trial.noise, config, listing, threads, listener)
+    origins = [reading.origins[sample.name] for sample in reading.samples]
+    rounds = config.effort.rounds
+    return facts.model_copy(
+        update={
+            "surrogate": trial.surrogate,
+            "room": Room(
+                source=sum(origin.n_bytes for origin in origins),
+                output=round(n_bytes / n_levels * sum(origin.n_levels for origin in origins)),
+                cache=cache,
+                free=free,
+                memory=peak_memory(),
+                device_memory=None if trial.obstacle else peak_device_memory(device),
+            ),
+            "duration": Duration(
+                read=read_clock.seconds,
+                optimise=None if trial.seconds is None else round(rounds * trial.seconds, 1),
+                write=round(write_clock.seconds * len(origins) / len(tried), 3),
+                rounds=rounds,
+                timed_rounds=trial.rounds,
+                not_timed=trial.obstacle,
+            ),
+        }
+    )
+
+
+def _free_bytes(output: Path, cache: int) -> int:
+    """Return what is free on the disk of the state folder.
+
+    Raises:
+        MachineError: If that is too little for the decoded pictures, or nothing may be written.
+    """
+    state = StateFolder.of(output).path
+    existing = next(path for path in (state, *state.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise MachineError(
+            f"{existing} may not be written by this user",
+            "change its permissions, or choose another folder with -o",
+        )
+    free = shutil.disk_usage(existing).free
+    if free < cache:
+        raise no_room(cache, state, f"{free / 1e6:.1f} MB are free")
+    return free
+
+
+def _try_rounds(
+    config: RunConfig,
+    listing: Listing,
+    reading: Reading,
+    device: torch.device,
+    listener: Listener,
+) -> _Trial:
+    """Do a few real rounds with the settings of the run, on some of its pictures.
+
+    Raises:
+        WeightsError: If the surrogate's weights are not to be had.
+    """
+    if needs_download(config.surrogate, config.weights, config.offline):
+        height, width = reading.pattern_grid
+        guess = (torch.rand(1, 3, height, width) * 2 - 1) * config.eps.levels
+        return _Trial(
+            noise=guess.expand(len(listing.classes), -1, -1, -1),
+            surrogate=None,
+            seconds=None,
+            rounds=0,
+            obstacle=f"the weights of {config.surrogate} would have to be downloaded first",
+        )
+    backbone = load_backbone(
+        config.surrogate,
+        classes=len(listing.classes),
+        size=reading.size,
+        weights=config.weights,
+        offline=True,
+        seed=config.seed,
+    )
+    surrogate = WithFeatures(backbone).to(device)
+    engine = new_engine(surrogate, reading, config, listing.classes, device)
+    with stage("Trying some rounds", 0, listener):
+        seconds = list(_timed_rounds(engine, listener))
+    # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
+    timed = seconds[1:] or seconds
+    return _Trial(
+        noise=engine.patterns.table().detach().cpu(),
+        surrogate=backbone.description,
+        seconds=sum(timed) / len(timed),
+        rounds=len(timed),
+    )
+
+
+def _timed_rounds(engine: Engine, listener: Listener) -> Iterator[float]:
+    """Do rounds for about five seconds, one at least; yield what each took."""
+    start = time.perf_counter()
+    while not engine.finished and (
+        engine.round == 0
+        or (engine.round <= MOST_ROUNDS and time.perf_counter() - start < TRIAL_SECONDS)
+    ):
+        before = time.perf_counter()
+        engine.advance()
+        yield time.perf_counter() - before
+        listener(StageAdvanced())
+
+
+def _try_writing(
+    samples: tuple[Sample, ...],
+    noise: Tensor,
+    config: RunConfig,
+    listing: Listing,
+    threads: int,
+    listener: Listener,
+) -> tuple[int, int]:
+    """Publish some pictures as a run does, but for the disk.
+
+    Returns:
+        How many bytes their PNGs take, and how many levels they have.
+    """
+
+    def publish(sample: Sample) -> tuple[int, int]:
+        picture = decode(sample.path, config.max_pixels)
+        pixels = apply_noise(picture.pixels, noise[listing.class_index[sample.label]])
+        data = encode_png(pixels, picture.alpha, picture.icc_profile)
+        measure(picture.pixels, pixels)
+        return len(data), pixels.size
+
+    n_bytes = n_levels = 0
+    for size, levels in ordered_map(publish, samples, threads):
+        listener(StageAdvanced())
+        n_bytes, n_levels = n_bytes + size, n_levels + levels
+    return n_bytes, n_levels

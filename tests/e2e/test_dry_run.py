@@ -1,0 +1,180 @@
+"""`protect run --dry-run`: what it foretells is what a run then does, and nothing is written."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cases.gallery import put, write
+from cases.ran import run
+from helpers import TINY, cli, write_colours
+from pictures import bomb, encoded, picture
+
+
+def everything_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of every file and folder, and of the folder itself."""
+    paths = [folder, *folder.rglob("*")]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def foretell(photos: Path, out: Path, *words: object):
+    before = everything_in(out.parent)
+    ran = run(photos, out, "--dry-run", *words)
+    assert everything_in(out.parent) == before
+    return ran
+
+
+def good(root: Path) -> Path:
+    return write(root / "photos", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+
+
+def truncated(root: Path) -> Path:
+    photos = good(root)
+    whole = encoded(picture("RGB", (64, 64)), "JPEG")
+    put(photos, "b/cut.jpg", whole[: len(whole) * 6 // 10])
+    return photos
+
+
+def messy(root: Path) -> Path:
+    photos = good(root)
+    put(photos, "a/x.heic", b"x")
+    put(photos, "b/bomb.png", bomb())
+    put(photos, "stray.png", encoded(picture("RGB"), "PNG"))
+    put(photos, "a/notes.txt", b"x")
+    put(photos, "a/.DS_Store", b"x")
+    return photos
+
+
+def one_class(root: Path) -> Path:
+    return write(root / "photos", "a/1.png", "a/2.png")
+
+
+def one_readable_class(root: Path) -> Path:
+    photos = write(root / "photos", "a/1.png")
+    put(photos, "b/bad.png", b"bad")
+    return photos
+
+
+def occupied(root: Path) -> Path:
+    (root / "out").mkdir()
+    (root / "out" / "mine.txt").write_text("mine")
+    return good(root)
+
+
+@pytest.mark.parametrize(
+    ("build", "words", "status"),
+    [
+        (good, (), 0),
+        (truncated, (), 2),
+        (truncated, ("--on-error", "skip"), 1),
+        (messy, (), 2),
+        (messy, ("--on-error", "skip"), 1),
+        (one_class, (), 2),
+        (one_readable_class, ("--on-error", "skip"), 2),
+        (occupied, (), 2),
+        (occupied, ("--overwrite",), 2),
+        (good, ("--surrogate", "resnet81"), 2),
+        (good, ("--surrogate", "resnet18", "--offline"), 3),
+        (good, ("--device", "cuda:9"), 3),
+        (good, ("--labels", "nowhere.csv"), 2),
+    ],
+)
+def test_the_status_is_that_of_the_run(tmp_path, monkeypatch, build, words, status):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    photos, out = build(tmp_path), tmp_path / "out"
+    told = foretell(photos, out, *words)
+    ran = run(photos, out, *words)
+    assert told.result.exit_code == ran.result.exit_code == status, told.result.output
+    if status == 1:
+        document = json.loads(foretell(photos, tmp_path / "new", *words, "--json").result.stdout)
+        assert document["outcome"] == "incomplete"
+        for key in ("refused", "ignored", "notes"):
+            assert document[key] == ran.manifest[key]
+
+
+def test_a_refused_run_is_told_as_a_document_with_every_reason(tmp_path):
+    ran = foretell(messy(tmp_path), tmp_path / "out", "--json")
+    found = json.loads(ran.result.stdout)
+    assert found["outcome"] == "refused"
+    assert "3 pictures cannot be protected" in found["problem"]
+    assert "--on-error skip" in found["hint"]
+    assert [item["source"] for item in found["refused"]] == ["a/x.heic", "b/bomb.png", "stray.png"]
+    assert found["ignored"] == {".txt": 1, "hidden": 1}
+    assert found["room"] is found["duration"] is None
+
+
+def test_figures_are_those_of_the_run(tmp_path):
+    photos, out = write_colours(tmp_path / "photos", per_class=12), tmp_path / "out"
+    found = json.loads(foretell(photos, out, "--rounds", "4", "--json").result.stdout)
+    ran = run(photos, out)
+    assert found["outcome"] == "complete"
+    assert found["classes"] == {"blue": 12, "red": 12}
+    assert found["surrogate"] == ran.manifest["surrogate"]
+    assert found["size"] == ran.manifest["config"]["size"]
+    room = found["room"]
+    assert room["source"] == sum(path.stat().st_size for path in photos.rglob("*.png"))
+    written = sum(path.stat().st_size for path in out.rglob("*.png"))
+    assert room["output"] == pytest.approx(written, rel=0.2)
+    assert room["cache"] == 24 * 32 * 32 * 3
+    assert room["free"] > 0
+    assert 50e6 < room["memory"] < 50e9
+    duration = found["duration"]
+    assert duration["rounds"] == 4
+    assert 1 <= duration["timed_rounds"] <= 3
+    assert min(duration[stage] for stage in ("read", "optimise", "write")) > 0
+
+
+def test_the_working_size_and_the_copies_are_found_as_a_run_finds_them(tmp_path):
+    """Of pictures that seem to be of one size, the last is not, and it lies in two classes."""
+    photos = write(tmp_path / "photos", *(f"{'ab'[n % 2]}/{n:03}.png" for n in range(140)))
+    odd = encoded(picture("RGB", (50, 40)), "PNG")
+    for name in ("a/odd.png", "b/odd.png"):
+        put(photos, name, odd)
+    told = foretell(photos, tmp_path / "out", "--json")
+    found = json.loads(told.result.stdout)
+    assert "warning: the same picture lies in two classes" in told.result.stderr
+    assert found["room"]["cache"] == 142 * 32 * 32 * 3
+    assert found["notes"] == ["the same picture lies in two classes: a/odd.png and b/odd.png"]
+
+
+def test_weights_that_would_be_downloaded_are_not(tmp_path, monkeypatch):
+    """The network of the tests is dead: a try to download would fail."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    ran = foretell(
+        good(tmp_path), tmp_path / "out", "--surrogate", "torchvision:resnet18", "--json"
+    )
+    assert ran.result.exit_code == 0, ran.result.output
+    found = json.loads(ran.result.stdout)
+    assert found["surrogate"] is None
+    assert found["duration"]["optimise"] is None
+    assert "torchvision:resnet18 would have to be downloaded" in found["duration"]["not_timed"]
+
+
+def test_a_full_disk_is_foretold_as_the_run_would_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100})())
+    result = foretell(good(tmp_path), tmp_path / "out").result
+    assert result.exit_code == 3
+    assert "no room for" in result.stderr
+
+
+def test_a_run_to_resume_is_looked_at_and_left_alone(tmp_path):
+    photos, out = good(tmp_path), tmp_path / "out"
+    assert run(photos, out).result.exit_code == 0
+    assert foretell(photos, out, "--resume").result.exit_code == 0
+    other = foretell(photos, out, "--resume", "--eps", "4/255").result
+    assert other.exit_code == 2
+    assert "other settings" in other.stderr
+    put(photos, "a/1.png", encoded(picture("RGB", seed=5), "PNG"))
+    changed = foretell(photos, out, "--resume").result
+    assert changed.exit_code == 2
+    assert "a/1.png" in changed.stderr
+
+
+def test_people_are_told_the_same_and_the_command_to_go_on_with(tmp_path):
+    photos, out = good(tmp_path), tmp_path / "out dir"
+    result = cli("run", photos, "-o", out, *TINY, "--eps", "4/255", "--dry-run")
+    assert result.exit_code == 0, result.output
+    for words in ("4 in 2 classes", "decoded in full", "a: 2, b: 2", "1 done here", "at most"):
+        assert words in result.stdout
+    assert "nothing was written" in result.stdout
+    assert f"next: protect run {photos} --output '{out}' --eps 4/255" in result.stderr
+    assert "--dry-run" not in result.stderr
