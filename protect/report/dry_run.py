@@ -22,7 +22,7 @@ def dry_run_summary(found: DryRun) -> RenderableType:
     n = sum(found.classes.values())
     table.add_row("pictures", f"{n} in {len(found.classes)} classes, each decoded in full to see")
     per_class = [f"{name}: {count}" for name, count in found.classes.items()]
-    table.add_row("classes", printable(", ".join(some_of(per_class))))
+    table.add_row("classes", printable(", ".join(some_of(per_class, "--json has all"))))
     if found.refused:
         table.add_row(Text("left out", style="bold red"), f"{len(found.refused)} pictures")
     if found.ignored:
@@ -38,7 +38,7 @@ def dry_run_summary(found: DryRun) -> RenderableType:
     if found.room:
         table.add_row("disk", _disk(found.room))
         table.add_row("memory", _memory(found.room))
-    lines = some_of([str(item) for item in found.refused])
+    lines = [*some_of([str(item) for item in found.refused], "--json has all")]
     if found.problem:
         lines += [found.problem, f"hint: {found.hint}"]
     return Group(table, *(printable(line) for line in lines), Text("nothing was written"))
