@@ -1,7 +1,7 @@
 """Options that several commands have, each defined once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,15 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, warnings and errors only.")]
+
+
+def typed(ctx: typer.Context, **settings: Any) -> dict[str, Any]:
+    """Return those settings that do not merely have the default of their option."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if getattr(ctx.get_parameter_source(name), "name", "") != "DEFAULT"
+    }
 
 
 def weight_files(pairs: list[str] | None) -> dict[str, Path]:

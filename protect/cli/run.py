@@ -15,6 +15,7 @@ from protect.cli.options import (
     Size,
     WeightFiles,
     Workers,
+    typed,
     weight_files,
 )
 from protect.config import (
@@ -36,6 +37,7 @@ from protect.report.tables import run_summary
 
 
 def run(
+    ctx: typer.Context,
     source: Annotated[Path, typer.Argument(help="Folder of pictures, one sub-folder per class.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write.")
@@ -92,6 +94,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Protect what was added to the source of a finished run, with the noise and the "
+            "settings of that run.",
+        ),
+    ] = False,
     max_pixels: Annotated[
         int,
         typer.Option(help="Refuse pictures of more pixels as decompression bombs."),
@@ -109,13 +119,21 @@ def run(
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
     screen = Screen(quiet)
+    go_on = "--extend" if extend else "--resume"
     with answered(
-        screen, interrupted=f"go on with: protect run {source} -o {output} --resume, same flags"
+        screen, interrupted=f"go on with: protect run {source} -o {output} {go_on}, same flags"
     ):
-        if resume and overwrite:
-            raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
-        config = build(
-            RunConfig,
+        wishes = {
+            Existing.RESUME: resume,
+            Existing.EXTEND: extend,
+            Existing.OVERWRITE: overwrite,
+        }
+        chosen = [existing for existing, wanted in wishes.items() if wanted]
+        if len(chosen) > 1:
+            flags = " and ".join(f"--{existing}" for existing in chosen)
+            raise ConfigError(f"{flags} exclude each other", "give one of them")
+        settings = typed(
+            ctx,
             source=source,
             output=output,
             labels=labels,
@@ -131,17 +149,14 @@ def run(
             batch_size=batch_size,
             seed=seed,
             on_error=on_error,
-            existing=Existing.RESUME
-            if resume
-            else Existing.OVERWRITE
-            if overwrite
-            else Existing.REFUSE,
+            existing=chosen[0] if chosen else Existing.REFUSE,
             max_pixels=max_pixels,
             device=device,
             workers=workers,
             weights=weight_files(weights),
             offline=offline,
         )
+        config = build(RunConfig, **settings)
         from protect.run import protect_folder
 
         manifest = protect_folder(config, screen.listen)

@@ -186,8 +186,7 @@ def build_cache(
         listener(StageAdvanced())
         origins.append(origin)
         if isinstance(picture, ImageRefused):
-            reason = f"{picture.message}; {picture.hint}" if picture.hint else picture.message
-            refused.append(Refused(source=samples[row].name, reason=reason))
+            refused.append(Refused.of(samples[row].name, picture))
             continue
         if grid.exact and (picture.height, picture.width) != (grid.height, grid.width):
             raise MixedSizes

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from protect.config import DEFAULT_MAX_PIXELS, Eps
 from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
-from protect.errors import InputError
+from protect.errors import ImageRefused, InputError
 from protect.system.files import write_atomically
 
 MANIFEST_NAME = "manifest.json"
@@ -30,6 +30,12 @@ class Refused(Document):
 
     source: str
     reason: str
+
+    @classmethod
+    def of(cls, source: str, refusal: ImageRefused) -> Self:
+        """Record that a picture cannot be protected, and what could be done about it."""
+        reason = f"{refusal.message}; {refusal.hint}" if refusal.hint else refusal.message
+        return cls(source=source, reason=reason)
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
@@ -131,6 +137,32 @@ class Timing(Document):
     write: float
 
 
+class Extension(Document):
+    """What came and went with one `--extend`, compared with the manifest before it.
+
+    Attributes:
+        tool: What wrote it.
+        kept: Pictures that stayed as they were published.
+        added: New pictures, published with the noise of the run.
+        changed: Pictures of which the original, the class or the published name is another now,
+            published anew.
+        restored: Published copies that were missing or damaged, written again.
+        removed: Pictures that are no longer published, as their originals are gone or unreadable.
+    """
+
+    tool: Tool
+    kept: int
+    added: int
+    changed: int
+    restored: int
+    removed: int
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything came or went at all."""
+        return bool(self.added or self.changed or self.restored or self.removed)
+
+
 class Manifest(Document):
     """Facts of a run: enough to check every published file and to run again.
 
@@ -149,7 +181,8 @@ class Manifest(Document):
         refused: Pictures left out, with the reason.
         ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
         notes: Further warnings of the run.
-        timing: Seconds by stage.
+        timing: Seconds by stage of the run, without extensions.
+        extended: What came and went after the run, in order.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -167,6 +200,7 @@ class Manifest(Document):
     ignored: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     timing: Timing
+    extended: tuple[Extension, ...] = ()
 
     @property
     def max_pixels(self) -> int:

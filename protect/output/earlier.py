@@ -1,0 +1,158 @@
+"""A finished run that is to be extended: what it recorded, and what may not differ from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protect.config import OnError, RunConfig
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
+from protect.errors import OutputError
+from protect.models.names import distinct
+from protect.output.folder import RunRecord, StateFolder
+from protect.system.files import write_atomically
+
+_OF_EACH_CALL = {
+    "source",
+    "output",
+    "labels",
+    "existing",
+    "on_error",
+    "max_pixels",
+    "device",
+    "workers",
+    "offline",
+}
+"""Settings that may differ from the run's: they change nothing about the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """A finished run and its extensions so far.
+
+    Attributes:
+        output: The output folder.
+        state: Its private sibling.
+        record: What the run noted of itself.
+        manifest: What it published.
+    """
+
+    output: Path
+    state: StateFolder
+    record: RunRecord
+    manifest: Manifest
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the noise."""
+        return tuple(sorted(self.manifest.classes, key=self.manifest.classes.__getitem__))
+
+    @property
+    def images(self) -> dict[str, ImageRecord]:
+        """Source name -> what was published of it."""
+        return {image.source: image for image in self.manifest.images}
+
+    @property
+    def outputs(self) -> set[str]:
+        """Names below the output folder of all that was published, or was about to be."""
+        return {image.output for image in self.manifest.images} | set(self.record.unfinished)
+
+    def settle(self, config: RunConfig) -> RunConfig:
+        """Return settings with the recorded ones in place of those that were not given.
+
+        Raises:
+            OutputError: If one was given that changes the noise and is not as recorded, naming
+                each.
+        """
+        given = config.model_dump(mode="json", include=config.model_fields_set - _OF_EACH_CALL)
+        differing = [
+            f"{name}: was {_spelled(self._recorded(name))}, is {_spelled(value)}"
+            for name, value in sorted(given.items())
+            if not self._agrees(name, value, config)
+        ]
+        if differing:
+            raise OutputError(
+                f"--extend goes on with the settings of the run in {self.output}, and others were "
+                "given",
+                "leave them out, or protect everything anew with --overwrite",
+                differing,
+            )
+        skips = self.manifest.config.get("on_error") == OnError.SKIP
+        recorded = {
+            "labels": self.record.labels,
+            "max_pixels": self.manifest.max_pixels,
+            "on_error": OnError.SKIP if skips else OnError.STOP,
+        }
+        not_given = recorded.keys() - config.model_fields_set
+        return config.model_copy(update={name: recorded[name] for name in not_given})
+
+    def _recorded(self, name: str) -> Any:
+        return self.manifest.config.get(name, self.record.settings.get(name))
+
+    def _agrees(self, name: str, value: Any, config: RunConfig) -> bool:
+        """Whether a setting is that of the run, as it was typed then or as it was understood."""
+        if name == "eps":
+            return config.eps.levels == self.manifest.eps.levels
+        effort = self.manifest.config.get("effort")
+        known = [self._recorded(name), self.record.settings.get(name)]
+        known += [effort.get(name)] if isinstance(effort, dict) else []
+        if name == "surrogate" and value not in known:
+            return len(distinct((value, self.manifest.surrogate.name))) == 1
+        return value in known
+
+
+def require_run(output: Path) -> None:
+    """Stop where nothing was ever protected.
+
+    Raises:
+        OutputError: If there is neither a manifest nor the state of a run.
+    """
+    if not (output / MANIFEST_NAME).exists() and not StateFolder.of(output).run.exists():
+        raise OutputError(
+            f"there is no run in {output} to extend",
+            "name its folder with -o, or protect the pictures by leaving out --extend",
+        )
+
+
+def read_earlier(output: Path) -> EarlierRun:
+    """Read what a run recorded.
+
+    Raises:
+        OutputError: If it was not finished, or its private state is missing or damaged.
+        InputError: If its manifest is damaged.
+    """
+    state = StateFolder.of(output)
+    record = state.read_run()
+    if record is None:
+        raise OutputError(
+            f"{state.run} is missing: without the private state of the run in {output} no picture "
+            "can get the same noise",
+            f"put {state.path} back beside the folder, or protect everything anew with --overwrite",
+        )
+    if not (output / MANIFEST_NAME).exists():
+        raise OutputError(
+            f"the run in {output} was not finished, so it cannot be extended",
+            "finish it with --resume and the flags of that run",
+        )
+    return EarlierRun(output, state, record, Manifest.read(output))
+
+
+def set_aside(earlier: EarlierRun, name: str) -> None:
+    """Move a published copy into the private state; folders that are empty then go.
+
+    Copied before it is removed, since the output may be a disk of its own.
+
+    Args:
+        earlier: The run.
+        name: Path below the output folder.
+    """
+    path = earlier.output / name
+    write_atomically(earlier.state.removed / name, path.read_bytes())
+    path.unlink()
+    for folder in path.parents:
+        if folder == earlier.output or any(folder.iterdir()):
+            break
+        folder.rmdir()
+
+
+def _spelled(value: Any) -> str:
+    return repr(value.get("text", value) if isinstance(value, dict) else value)
