@@ -4,6 +4,8 @@ Brings a protected folder up to date with its source: what was added since the r
 that the run recorded for its class. Nothing is optimised, and what is current is not touched.
 """
 
+from collections.abc import Collection
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -72,7 +74,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     for note in listing.notes:
         listener(Notice(note, "warning"))
     _refuse_other_labels(listing, earlier)
-    _refuse_new_classes(listing, earlier, config)
+    _refuse_new_classes(set(listing.classes) - earlier.manifest.classes.keys(), config)
     with stage("Comparing images", len(listing.samples), listener):
         looks = compare_source(
             listing.samples,
@@ -81,6 +83,8 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
             max_pixels=config.max_pixels,
             listener=listener,
         )
+    readable = {look.sample.label for look in looks if look.refusal is None}
+    _refuse_new_classes(readable - earlier.optimised_classes, config)
     unreadable = [look.refusal for look in looks if look.refusal is not None]
     refused = tuple(sorted([*listing.refused, *unreadable], key=lambda item: item.source))
     require_readable(refused, skip_refused=config.on_error is OnError.SKIP)
@@ -92,6 +96,17 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     _announce(plan, changes, notes, earlier, listener)
     if noise.shape[1] == 1:
         _announce_grey_noise(looks, listener)
+
+    writer = Writer(
+        folder=config.output,
+        noise=noise,
+        class_index=earlier.manifest.classes,
+        names=plan.names,
+        levels=earlier.manifest.eps.levels,
+        max_pixels=config.max_pixels,
+    )
+    for sample in plan.to_write:
+        writer.target(sample)
 
     # 3. From here on only another --extend can go on. What has no original any more is moved away.
     digests = {look.sample.name: look.digest for look in looks}
@@ -111,14 +126,6 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
         set_aside(earlier, name)
 
     # 4. What is new or changed is published with the noise of its class, and measured on disk.
-    writer = Writer(
-        folder=config.output,
-        noise=noise,
-        class_index=earlier.manifest.classes,
-        names=plan.names,
-        levels=earlier.manifest.eps.levels,
-        max_pixels=config.max_pixels,
-    )
     with stage("Writing images", len(plan.to_write), listener):
         written = write_pictures(writer, plan.to_write, digests, earlier.state, threads, listener)
     published = plan.kept | {image.source: image for image in written}
@@ -182,25 +189,19 @@ def _refuse_other_labels(listing: Listing, earlier: EarlierRun) -> None:
         )
 
 
-def _refuse_new_classes(listing: Listing, earlier: EarlierRun, config: RunConfig) -> None:
+def _refuse_new_classes(new: Collection[str], config: RunConfig) -> None:
     """Refuse classes that the noise was not made for.
-
-    One whose every picture was left out of the run has a pattern, but nobody optimised it.
 
     Raises:
         InputError: Naming each.
     """
-    counts = earlier.manifest.target_mapping.counts.values()
-    known = {image.label for image in earlier.images.values()}
-    known |= {name for table in counts for name, row in table.items() if row}
-    new = [name for name in listing.classes if name not in known & earlier.manifest.classes.keys()]
     if new:
         raise InputError(
-            f"the run in {earlier.output} made no noise for {len(new)} classes of "
-            f"{config.source}, so a new run is necessary: {some_names(new)}",
+            f"no noise was made for {len(new)} new classes in {config.source}, so a new run is "
+            "necessary",
             f"protect everything anew with: protect run {config.source} -o {config.output} "
-            "--overwrite and the other flags of that run; or leave these classes out",
-            new,
+            "--overwrite, and the other flags of the first run; or leave the new classes out",
+            sorted(new),
         )
 
 

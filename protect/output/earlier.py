@@ -47,6 +47,16 @@ class EarlierRun:
         return tuple(sorted(self.manifest.classes, key=self.manifest.classes.__getitem__))
 
     @property
+    def optimised_classes(self) -> set[str]:
+        """Those that the noise was made for.
+
+        The others have a pattern, but each of their pictures was left out of the run.
+        """
+        counts = self.manifest.target_mapping.counts.values()
+        seen = {name for table in counts for name, row in table.items() if row}
+        return seen | {image.label for image in self.manifest.images}
+
+    @property
     def images(self) -> dict[str, ImageRecord]:
         """Source name -> what was published of it."""
         return {image.source: image for image in self.manifest.images}
