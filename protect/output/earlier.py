@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protect.config import OnError, RunConfig
+from protect.config import RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
-from protect.errors import OutputError
+from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
 from protect.output.folder import RunRecord, StateFolder
 from protect.system.files import write_atomically
@@ -23,6 +23,8 @@ _OF_EACH_CALL = {
     "offline",
 }
 """Settings that may differ from the run's: they change nothing about the noise."""
+_REMEMBERED = {"labels", "on_error", "max_pixels"}
+"""Those of them that are as in the run where they are not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,19 @@ class EarlierRun:
         return {image.output for image in self.manifest.images} | set(self.record.unfinished)
 
     def settle(self, config: RunConfig) -> RunConfig:
-        """Return settings with the recorded ones in place of those that were not given.
+        """Return the settings of the run, with those of this call that change nothing about noise.
 
         Raises:
-            OutputError: If one was given that changes the noise and is not as recorded, naming
-                each.
+            OutputError: If a setting was given that changes the noise and is not the run's, naming
+                each; or if those of the run cannot be read.
         """
+        recorded = self._recorded()
         given = config.model_dump(mode="json", include=config.model_fields_set - _OF_EACH_CALL)
+        known = recorded.effort.model_dump() | recorded.model_dump(mode="json", exclude_none=True)
         differing = [
-            f"{name}: was {_spelled(self._recorded(name))}, is {_spelled(value)}"
+            f"{name}: was {_spelled(known.get(name))}, is {_spelled(value)}"
             for name, value in sorted(given.items())
-            if not self._agrees(name, value, config)
+            if not _is_same_setting(name, value, known)
         ]
         if differing:
             raise OutputError(
@@ -86,28 +90,24 @@ class EarlierRun:
                 "leave them out, or protect everything anew with --overwrite",
                 differing,
             )
-        skips = self.manifest.config.get("on_error") == OnError.SKIP
-        recorded = {
-            "labels": self.record.labels,
-            "max_pixels": self.manifest.max_pixels,
-            "on_error": OnError.SKIP if skips else OnError.STOP,
+        own = _OF_EACH_CALL - (_REMEMBERED - config.model_fields_set)
+        return recorded.model_copy(update={name: getattr(config, name) for name in own})
+
+    def _recorded(self) -> RunConfig:
+        settings = {
+            name: value
+            for name, value in self.manifest.config.items()
+            if name in RunConfig.model_fields
         }
-        not_given = recorded.keys() - config.model_fields_set
-        return config.model_copy(update={name: recorded[name] for name in not_given})
-
-    def _recorded(self, name: str) -> Any:
-        return self.manifest.config.get(name, self.record.settings.get(name))
-
-    def _agrees(self, name: str, value: Any, config: RunConfig) -> bool:
-        """Whether a setting is that of the run, as it was typed then or as it was understood."""
-        if name == "eps":
-            return config.eps.levels == self.manifest.eps.levels
-        effort = self.manifest.config.get("effort")
-        known = [self._recorded(name), self.record.settings.get(name)]
-        known += [effort.get(name)] if isinstance(effort, dict) else []
-        if name == "surrogate" and value not in known:
-            return len(distinct((value, self.manifest.surrogate.name))) == 1
-        return value in known
+        places = {"source": self.record.source, "labels": self.record.labels}
+        try:
+            return build(RunConfig, **settings, **places)
+        except ConfigError as error:
+            raise OutputError(
+                f"the settings in {self.output / MANIFEST_NAME} cannot be used",
+                "restore it from a copy, or protect everything anew with --overwrite",
+                error.details or (error.message,),
+            ) from None
 
 
 def require_run(output: Path) -> None:
@@ -162,6 +162,16 @@ def set_aside(earlier: EarlierRun, name: str) -> None:
         if folder == earlier.output or any(folder.iterdir()):
             break
         folder.rmdir()
+
+
+def _is_same_setting(name: str, value: Any, known: dict[str, Any]) -> bool:
+    """Whether a setting, as JSON value, means what it meant in the run, however it is spelled."""
+    recorded = known.get(name)
+    if name == "eps":
+        return bool(value["levels"] == recorded["levels"])
+    if name == "surrogate" and value != recorded:
+        return len(distinct((value, recorded))) == 1
+    return bool(value == recorded)
 
 
 def _spelled(value: Any) -> str:
