@@ -128,6 +128,7 @@ class Existing(StrEnum):
 
     REFUSE = "refuse"
     RESUME = "resume"
+    EXTEND = "extend"
     OVERWRITE = "overwrite"
 
 

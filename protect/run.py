@@ -17,14 +17,14 @@ from protect.bait.patterns import TILE, ClassPatterns
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import Binding, NoiseMode, OnError, RunConfig
-from protect.data.discover import Listing, Sample, discover
-from protect.data.labels import rewrite_labels
+from protect.config import Binding, Existing, NoiseMode, OnError, RunConfig
+from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
-from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest, Timing
+from protect.documents.manifest import MANIFEST_NAME, Manifest, Timing
 from protect.errors import OutputError
 from protect.events import Listener, Notice, PartStarted, StageAdvanced, ignore, stage
+from protect.extend import extend_folder
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -32,7 +32,6 @@ from protect.output.folder import (
     StateFolder,
     begin,
     go_on,
-    is_current,
     may_resume,
     only_run,
     refuse_bad_places,
@@ -40,6 +39,7 @@ from protect.output.folder import (
 )
 from protect.output.names import output_names
 from protect.output.writer import Writer
+from protect.output.writing import write_labels, write_pictures
 from protect.system.device import (
     choose_device,
     generator,
@@ -48,7 +48,6 @@ from protect.system.device import (
     tool_facts,
 )
 from protect.system.files import sha256_of_bytes, write_atomically
-from protect.system.parallel import ordered_map
 
 CHECKPOINT_SECONDS = 30.0
 """A killed run loses at most about this much optimisation."""
@@ -68,6 +67,8 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
         ProtectError: Whatever the user can mend; nothing was lost. `exit_code` says of which kind.
     """
     refuse_bad_places(config.source, config.output, config.labels)
+    if config.existing is Existing.EXTEND:
+        return extend_folder(config, listener)
     with only_run(config.output):
         return _protect(config, listener)
 
@@ -124,8 +125,18 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
     # 4. Every picture is published with the noise of its class, and measured on disk.
     listener(PartStarted(3, 3))
     with stage("Writing images", len(reading.samples), listener) as write_clock:
-        images = _write(reading, noise, config, listing, state, threads, listener)
-        _write_labels(config, listing, images)
+        writer = Writer(
+            folder=config.output,
+            noise=noise,
+            grid=reading.pattern_grid,
+            seed=config.seed,
+            class_index=listing.class_index,
+            names=output_names([sample.name for sample in reading.samples]),
+            levels=config.eps.levels,
+            max_pixels=config.max_pixels,
+        )
+        images = write_pictures(writer, reading.samples, reading.digests, state, threads, listener)
+        write_labels(listing, config.labels, config.output, images)
 
     # 5. The record.
     manifest = Manifest(
@@ -244,51 +255,3 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
     noise = engine.patterns.table().detach().cpu().contiguous()
     write_atomically(state.patterns, save({"noise": noise}))
     return noise
-
-
-def _write(
-    reading: Reading,
-    noise: Tensor,
-    config: RunConfig,
-    listing: Listing,
-    state: StateFolder,
-    threads: int,
-    listener: Listener,
-) -> tuple[ImageRecord, ...]:
-    """Write every picture that is not on disk already, journalling each."""
-    writer = Writer(
-        folder=config.output,
-        noise=noise,
-        grid=reading.pattern_grid,
-        seed=config.seed,
-        class_index=listing.class_index,
-        names=output_names([sample.name for sample in reading.samples]),
-        levels=config.eps.levels,
-        max_pixels=config.max_pixels,
-    )
-    journal = state.read_journal()
-
-    def write(sample: Sample) -> ImageRecord:
-        before = journal.get(sample.name)
-        if before is not None and is_current(
-            before, reading.origins[sample.name].sha256, config.output
-        ):
-            return before
-        return writer.write(sample)
-
-    records = []
-    with state.append_journal() as journalise:
-        for record in ordered_map(write, reading.samples, threads):
-            journalise(record.model_dump_json())
-            records.append(record)
-            listener(StageAdvanced(known=record is journal.get(record.source)))
-    return tuple(records)
-
-
-def _write_labels(config: RunConfig, listing: Listing, images: tuple[ImageRecord, ...]) -> None:
-    """Copy a label file into the output, with the names of the published pictures."""
-    if listing.labels.file is None:
-        return
-    table = config.labels or config.source / listing.labels.file
-    names = {image.source: image.output for image in images}
-    write_atomically(config.output / listing.labels.file, rewrite_labels(table, names))

@@ -1,7 +1,7 @@
 """Options that several commands have, each defined once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,6 +65,15 @@ NoColour = Annotated[
         "--no-color", help="No colours, as where NO_COLOR is set.", rich_help_panel=OUTPUT
     ),
 ]
+
+
+def given(ctx: typer.Context, **settings: Any) -> dict[str, Any]:
+    """Return those settings that do not merely have the default of their option."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if getattr(ctx.get_parameter_source(name), "name", "") != "DEFAULT"
+    }
 
 
 def weight_files(pairs: list[str] | None) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from protect.cli.options import (
     Size,
     WeightFiles,
     Workers,
+    given,
     weight_files,
 )
 from protect.cli.settings import ConfigFile, PrintConfig, print_settings
@@ -114,6 +115,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Protect what was added to the source of a finished run, with the noise and the "
+            "settings of that run.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -142,15 +151,28 @@ def run(
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
     screen = Screen(quiet, no_colour)
+    again = typed(ctx) if extend else typed(ctx, *RESUMED)
     with answered(
         screen,
-        interrupted="" if dry_run else f"go on with: {typed(ctx, *RESUMED)}",
+        interrupted="" if dry_run else f"go on with: {again}",
         settings=config_file,
     ):
-        if resume and overwrite:
-            raise ConfigError("--resume and --overwrite exclude each other", "give one of them")
-        config = build(
-            RunConfig,
+        wishes = {
+            Existing.RESUME: resume,
+            Existing.EXTEND: extend,
+            Existing.OVERWRITE: overwrite,
+        }
+        chosen = [existing for existing, wanted in wishes.items() if wanted]
+        if len(chosen) > 1:
+            flags = " and ".join(f"--{existing}" for existing in chosen)
+            raise ConfigError(f"{flags} exclude each other", "give one of them")
+        if dry_run and extend:
+            raise ConfigError(
+                "--dry-run foretells a run that optimises noise, and --extend optimises none",
+                "leave out --dry-run: it is said what changes before anything is written",
+            )
+        settings = given(
+            ctx,
             source=source,
             output=output,
             labels=labels,
@@ -166,17 +188,14 @@ def run(
             batch_size=batch_size,
             seed=seed,
             on_error=on_error,
-            existing=Existing.RESUME
-            if resume
-            else Existing.OVERWRITE
-            if overwrite
-            else Existing.REFUSE,
+            existing=chosen[0] if chosen else Existing.REFUSE,
             max_pixels=max_pixels,
             device=device,
             workers=workers,
             weights=weight_files(weights),
             offline=offline,
         )
+        config = build(RunConfig, **settings)
         if print_config:
             print_settings(ctx, screen)
         if dry_run:

@@ -1,6 +1,6 @@
 """The reading stage of a run: pick the working size, decode every picture once, list what fails."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,16 +139,24 @@ def require_pictures(reading: Reading, skip_refused: bool) -> None:
     Raises:
         InputError: Naming every refused picture with its reason.
     """
-    lines = [str(item) for item in reading.refused]
-    if lines and not skip_refused:
-        raise InputError(
-            f"{len(lines)} pictures cannot be protected; nothing was computed",
-            "repair or remove them, or leave them out with --on-error skip",
-            lines,
-        )
+    require_readable(reading.refused, skip_refused)
     if len({sample.label for sample in reading.samples}) < 2:
         raise InputError(
             "fewer than two classes have a readable picture, so there is nothing to mislead with",
             "repair the refused pictures",
-            lines,
+            [str(item) for item in reading.refused],
+        )
+
+
+def require_readable(refused: Sequence[Refused], skip_refused: bool) -> None:
+    """Stop where pictures were refused, unless they may be skipped.
+
+    Raises:
+        InputError: Naming every refused picture with its reason.
+    """
+    if refused and not skip_refused:
+        raise InputError(
+            f"{len(refused)} pictures cannot be protected; nothing was computed",
+            "repair or remove them, or leave them out with --on-error skip",
+            [str(item) for item in refused],
         )

@@ -137,6 +137,32 @@ class Timing(Document):
     write: float
 
 
+class Extension(Document):
+    """What came and went with one `--extend`, compared with the manifest before it.
+
+    Attributes:
+        tool: What wrote it.
+        kept: Pictures that stayed as they were published.
+        added: New pictures, published with the noise of the run.
+        changed: Pictures of which the original, the class or the published name is another now,
+            published anew.
+        restored: Published copies that were missing or damaged, written again.
+        removed: Pictures that are no longer published, as their originals are gone or unreadable.
+    """
+
+    tool: Tool
+    kept: int
+    added: int
+    changed: int
+    restored: int
+    removed: int
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything came or went at all."""
+        return bool(self.added or self.changed or self.restored or self.removed)
+
+
 class Manifest(Document):
     """Facts of a run: enough to check every published file and to run again.
 
@@ -155,7 +181,8 @@ class Manifest(Document):
         refused: Pictures left out, with the reason.
         ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
         notes: Further warnings of the run.
-        timing: Seconds by stage.
+        timing: Seconds by stage of the run, without extensions.
+        extended: What came and went after the run, in order.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -173,6 +200,7 @@ class Manifest(Document):
     ignored: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     timing: Timing
+    extended: tuple[Extension, ...] = ()
 
     @property
     def max_pixels(self) -> int:

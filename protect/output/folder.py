@@ -21,7 +21,6 @@ from protect.system.files import (
     locked,
     real_path,
     remove_stale_temporaries,
-    sha256_of,
     write_atomically,
 )
 
@@ -34,12 +33,16 @@ class RunRecord(BaseModel):
         labels: The `--labels` table; None without one.
         settings: All that changes the published bytes, as JSON values.
         digests: Source name -> sha256 of the file, of every picture that was read.
+        extended: Whether an extension of the finished run was ever begun.
+        unfinished: Output names that extensions not yet finished were to write.
     """
 
     source: Path
     labels: Path | None = None
     settings: dict[str, Any]
     digests: dict[str, str] = {}
+    extended: bool = False
+    unfinished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,11 @@ class StateFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def removed(self) -> Path:
+        """Published copies without an original, which an extension took out of the output."""
+        return self.path / "removed"
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All that a run keeps."""
         return self.run, self.progress, self.patterns, self.journal
@@ -121,6 +129,11 @@ class StateFolder:
         content = record.model_dump(mode="json")
         text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
         write_atomically(self.run, text.encode() + b"\n")
+
+    def write_journal(self, records: Iterable[ImageRecord]) -> None:
+        """Replace the journal by one that holds just these."""
+        lines = (f"{record.model_dump_json()}\n" for record in records)
+        write_atomically(self.journal, "".join(lines).encode())
 
     def append_journal(self) -> AbstractContextManager[Callable[[str], None]]:
         """Open the journal at its end; gives a function that adds a line."""
@@ -208,7 +221,8 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
             f"the output folder {output} is not empty"
             if output.is_dir()
             else f"{state.path} holds the private state of an earlier run into {output}",
-            "add --resume to go on with it, --overwrite to replace it, or choose another with -o"
+            "add --resume to go on with it, --extend for what was added to its source since, "
+            "--overwrite to replace it, or choose another with -o"
             if ours
             else "choose another folder with -o",
         )
@@ -243,6 +257,8 @@ def remove_previous(output: Path) -> None:
     state = StateFolder.of(output)
     names = {record.output for record in state.read_journal().values()}
     names |= set(_listed(output / MANIFEST_NAME))
+    with suppress(OutputError):
+        names |= set(record.unfinished if (record := state.read_run()) else ())
     for name in names:
         target = output / name
         if is_within(target, output):
@@ -296,13 +312,19 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
         settings: All that changes the published bytes, as JSON values.
 
     Raises:
-        OutputError: If it was begun with other settings, naming each difference.
+        OutputError: If it was begun with other settings, naming each difference, or was extended
+            since.
     """
     if existing is not Existing.RESUME:
         return False
     before = StateFolder.of(output).read_run()
     if before is None:
         return False
+    if before.extended:
+        raise OutputError(
+            f"the run in {output} was finished and extended, so there is nothing to resume",
+            "go on with --extend, or replace the output with --overwrite",
+        )
     old = before.settings
     changed = [
         f"{name}: was {old.get(name)!r}, is {settings.get(name)!r}"
@@ -312,7 +334,8 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
     if changed:
         raise OutputError(
             f"{output} was begun with other settings, so --resume would mix two runs",
-            "repeat the first settings, or replace the output with --overwrite",
+            "repeat the first settings, or replace the output with --overwrite"
+            + _or_extend(output),
             changed,
         )
     return True
@@ -325,7 +348,7 @@ def go_on(output: Path, digests: Mapping[str, str]) -> None:
         OutputError: As `require_same_pictures` does.
     """
     require_same_pictures(output, digests)
-    _remove_half_written(output)
+    remove_half_written(output)
 
 
 def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
@@ -345,9 +368,14 @@ def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
         raise OutputError(
             f"{len(changed)} pictures have changed since the run in {output} was begun, so "
             "--resume would mix two runs",
-            "put the first pictures back, or start again with --overwrite",
+            f"put the first pictures back, or start again with --overwrite{_or_extend(output)}",
             changed,
         )
+
+
+def _or_extend(output: Path) -> str:
+    finished = (output / MANIFEST_NAME).exists()
+    return "; for pictures that were added or changed since, add --extend" if finished else ""
 
 
 def begin(
@@ -359,7 +387,7 @@ def begin(
 ) -> None:
     """Clear what an earlier run left and record the settings, places and pictures of this one."""
     remove_previous(output)
-    _remove_half_written(output)
+    remove_half_written(output)
     StateFolder.of(output).write_run(
         RunRecord(
             source=real_path(source),
@@ -370,17 +398,8 @@ def begin(
     )
 
 
-def is_current(record: ImageRecord, digest: str, output: Path) -> bool:
-    """Whether a journalled picture is on disk as it was written, from the source of that digest."""
-    written = output / record.output
-    return (
-        record.source_sha256 == digest
-        and written.is_file()
-        and sha256_of(written) == record.output_sha256
-    )
-
-
-def _remove_half_written(output: Path) -> None:
+def remove_half_written(output: Path) -> None:
+    """Remove the temporary files of a run that was killed."""
     for folder in (output, StateFolder.of(output).path):
         remove_stale_temporaries(folder)
 

@@ -7,7 +7,7 @@ count (macOS, Windows). Knows names only, never the disk.
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 _MAX_BYTES = 255
@@ -15,7 +15,9 @@ _MAX_BYTES = 255
 _DIGEST_DIGITS = 8
 
 
-def output_names(sources: Sequence[str]) -> dict[str, str]:
+def output_names(
+    sources: Sequence[str], settled: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Name the published file of every source.
 
     A picture keeps its folder and its stem: `cats/a.jpg` becomes `cats/a.png`. Where several would
@@ -29,37 +31,44 @@ def output_names(sources: Sequence[str]) -> dict[str, str]:
 
     Args:
         sources: POSIX paths below the source folder, with a suffix each.
+        settled: Source -> the name it was published under before, which it keeps and no other
+            source gets, unless a folder has that name now.
 
     Returns:
         Source -> POSIX path below the output folder, sorted by source. Never the same path twice,
         and the same for any order of `sources`.
     """
     plain = {source: _spell(source) for source in sorted(set(sources))}
-    folders = {_fold(folder) for source in plain for folder in _folders_above(source)}
+    folders = {folded(folder) for source in plain for folder in _folders_above(source)}
     claimants = defaultdict(set)
     for source, name in plain.items():
-        claimants[_fold(name)].add(_fold(source))
+        claimants[folded(name)].add(folded(source))
     uses = Counter(plain.values())
 
     def is_contested(source: str) -> bool:
         name = plain[source]
-        return uses[name] > 1 or len(claimants[_fold(name)]) > 1 or _fold(name) in folders
+        return uses[name] > 1 or len(claimants[folded(name)]) > 1 or folded(name) in folders
 
     def turn(source: str) -> tuple[bool, bool, bool, str]:
         return source != plain[source], is_contested(source), not _is_png(source), source
 
     names: dict[str, str] = {}
     owners: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for source in sorted(plain, key=turn):
+    for source, name in (settled or {}).items():
+        holders = owners[folded(name)]
+        if source in plain and name not in holders and folded(name) not in folders:
+            holders[name] = folded(source)
+            names[source] = name
+    for source in sorted(plain.keys() - names.keys(), key=turn):
         may_be_plain = _is_png(source) or not is_contested(source)
         for name in _choices(source, may_be_plain):
-            holders = owners[_fold(name)]
+            holders = owners[folded(name)]
             if (
                 name not in holders
-                and set(holders.values()) <= {_fold(source)}
-                and _fold(name) not in folders
+                and set(holders.values()) <= {folded(source)}
+                and folded(name) not in folders
             ):
-                holders[name] = _fold(source)
+                holders[name] = folded(source)
                 names[source] = name
                 break
     return {source: names[source] for source in plain}
@@ -95,7 +104,7 @@ def _is_png(source: str) -> bool:
     return source.lower().endswith(".png")
 
 
-def _fold(path: str) -> str:
+def folded(path: str) -> str:
     """Make paths equal that differ by case or Unicode form (Unicode's canonical caseless match)."""
     decomposed = unicodedata.normalize("NFD", path)
     return unicodedata.normalize("NFD", decomposed.casefold())

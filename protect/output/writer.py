@@ -93,6 +93,20 @@ class Writer:
     levels: int
     max_pixels: int
 
+    def target(self, sample: Sample) -> Path:
+        """Return where a picture is published.
+
+        Raises:
+            OutputError: If a link would lead the file out of the output folder.
+        """
+        target = self.folder / self.names[sample.name]
+        if not is_within(target.parent, self.folder):
+            raise OutputError(
+                f"{target.parent} leads out of the output folder through a link",
+                "remove that link, or choose another folder with -o",
+            )
+        return target
+
     def write(self, sample: Sample) -> ImageRecord:
         """Write one picture and return what is true of the file on disk.
 
@@ -106,12 +120,7 @@ class Writer:
         original = decode(sample.path, self.max_pixels)
         pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile)
-        target = self.folder / self.names[sample.name]
-        if not is_within(target.parent, self.folder):
-            raise OutputError(
-                f"{target.parent} leads out of the output folder through a link",
-                "remove that link, or choose another folder with -o",
-            )
+        target = self.target(sample)
         write_atomically(target, data)
 
         written = decode(target, self.max_pixels)

@@ -22,6 +22,7 @@ from protect.report.words import (
     similarity,
     tally,
     visible,
+    what_changed,
 )
 
 MOST_PLACES = 3
@@ -68,6 +69,8 @@ def run_summary(manifest: Manifest) -> RenderableType:
         f"{timing.read:.1f} s reading, {timing.optimise:.1f} s optimising, "
         f"{timing.write:.1f} s writing",
     )
+    for extension in manifest.extended:
+        table.add_row("extended", what_changed(extension))
     if manifest.refused:
         table.add_row(Text("left out", style="bold red"), f"{len(manifest.refused)} pictures")
     if unchanged:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from protect.documents.manifest import Extension
 from protect.documents.verify_report import Cell, Quality, Verdict, VerifyReport
 
 MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -62,6 +63,13 @@ def tally(report: VerifyReport) -> str:
     """Count the cells by verdict, such as "9 pass, 1 fail"."""
     counts = Counter(cell.verdict for cell in report.cells)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
+
+
+def what_changed(extension: Extension) -> str:
+    """Count the pictures of an extension, such as "2 added, 1 removed, 24 kept"."""
+    kinds = ("added", "changed", "restored", "removed")
+    counts = [f"{number} {kind}" for kind in kinds if (number := getattr(extension, kind))]
+    return ", ".join([*counts, f"{extension.kept} kept"])
 
 
 def headline(report: VerifyReport) -> str:

@@ -141,3 +141,23 @@ def test_promises(sources: list[str], shuffler: random.Random) -> None:
             assert name == source
     # Where case does not count, only sources that meet there already may meet.
     assert all(len(met) == 1 for met in meeting.values())
+
+
+@given(SOURCES, SOURCES)
+def test_names_that_were_published_stay_and_no_newcomer_gets_one(
+    first: list[str], then: list[str]
+) -> None:
+    settled = output_names(first)
+    names = output_names(then, settled)
+    assert set(names) == set(then)
+    assert len(set(names.values())) == len(names)
+    folders = {folded(str(p)) for source in then for p in PurePosixPath(source).parents}
+    meeting = defaultdict(set)
+    for source, name in names.items():
+        assert folded(name) not in folders
+        meeting[folded(name)].add(folded(source))
+        if source in settled and folded(settled[source]) not in folders:
+            assert name == settled[source]
+    assert all(len(met) == 1 for met in meeting.values())
+    # Extending once more, with the same pictures, changes nothing.
+    assert output_names(then, names) == names
