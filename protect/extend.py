@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from protect.bait.patterns import shifts_of
 from protect.bait.record import pattern_digests
 from protect.config import OnError, RunConfig
 from protect.data.discover import Listing, discover
@@ -97,16 +98,19 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     if noise.shape[1] == 1:
         _announce_grey_noise(looks, listener)
 
+    beyond = shifts_of(config.mode) - 1
     writer = Writer(
         folder=config.output,
         noise=noise,
+        grid=(noise.shape[2] - beyond, noise.shape[3] - beyond),
+        seed=config.seed,
         class_index=earlier.manifest.classes,
         names=plan.names,
         levels=earlier.manifest.eps.levels,
         max_pixels=config.max_pixels,
     )
     for sample in plan.to_write:
-        writer.target(sample)
+        writer.target(sample)  # a link that leads elsewhere is refused now, not half-way
 
     # 3. From here on only another --extend can go on. What has no original any more is moved away.
     digests = {look.sample.name: look.digest for look in looks}

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from protect.bait.anchor import choose_anchor
 from protect.bait.engine import Engine
-from protect.bait.patterns import TILE, ClassPatterns
+from protect.bait.patterns import TILE, ClassPatterns, shifts_of
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import Binding, Existing, NoiseMode, OnError, RunConfig
+from protect.config import Binding, Existing, OnError, RunConfig
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
@@ -203,7 +203,7 @@ def new_engine(
         tile=TILE,
         levels=config.eps.levels,
         generator=generator(config.seed, "patterns"),
-        shifts=TILE if config.mode is NoiseMode.SAMPLE else 1,
+        shifts=shifts_of(config.mode),
         anchor=anchor,
     ).to(device)
     return Engine(

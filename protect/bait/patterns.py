@@ -6,12 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from protect.budget import resize_noise, to_grey
+from protect.config import NoiseMode
 
 TILE = 8
 """Side of the repeated square, in pixels of the working size."""
 ANCHOR_SHARE_OF_BUDGET = 0.25
 INITIAL_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
+
+
+def shifts_of(mode: NoiseMode) -> int:
+    """Say how many rows and columns a picture's window into its class's texture may start at."""
+    return TILE if mode is NoiseMode.SAMPLE else 1
 
 
 class ClassPatterns(nn.Module):

@@ -166,7 +166,7 @@ def set_aside(earlier: EarlierRun, name: str) -> None:
 
 def _is_same_setting(name: str, value: Any, known: dict[str, Any]) -> bool:
     """Whether a setting, as JSON value, means what it meant in the run, however it is spelled."""
-    recorded = known.get(name)
+    recorded: Any = known.get(name)
     if name == "eps":
         return bool(value["levels"] == recorded["levels"])
     if name == "surrogate" and value != recorded:

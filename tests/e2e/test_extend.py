@@ -149,6 +149,23 @@ def test_as_typed_new_pictures_are_published_with_the_noise_of_their_class(done:
     }
 
 
+def test_noise_of_each_picture_is_given_again_and_to_new_pictures(tmp_path: Path):
+    """`--mode sample`: the place in the texture follows from the name, whenever it is asked for."""
+    done = Done(tmp_path)
+    write(done.photos, *PHOTOS)
+    assert run(done.photos, done.out, "--mode", "sample", "--seed", "3").result.exit_code == 0
+    first = {name: (done.out / name).read_bytes() for name in PHOTOS}
+    for name in PHOTOS:
+        (done.out / name).unlink()
+    add(done)
+    result = done.extend("--mode", "sample")
+    assert result.exit_code == 0, result.stderr
+    assert done.counts == {"added": 1, "restored": 12}
+    assert {name: (done.out / name).read_bytes() for name in PHOTOS} == first
+    done.require_intact()
+    assert done.extend("--mode", "class").exit_code == 2
+
+
 def test_an_extended_folder_can_be_verified(done: Done):
     for number in range(4, 8):
         add(done, f"a/{number}.png", seed=number)
