@@ -1,13 +1,20 @@
 """Settings from a TOML file: over the defaults, under the flags, and printed to be read back."""
 
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 import typer
 from helpers import cli
 
+from protect import config
 from protect.cli.app import app
+
+
+def is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, StrEnum)
+
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "protect.toml"
 GROUP = typer.main.get_command(app)
@@ -23,8 +30,9 @@ OPTIONS = [
     if parameter.param_type_name == "option"
     and parameter.name not in ("config_file", "print_config", "no_colour")
 ]
-CANDIDATES = ("3", "64", "0.5", "4/255", "1/4", "cpu", "a=b", "x", "ci", "full", "quick", "skip")
-CANDIDATES += ("cyclic", "head", "60s")
+CHOICES = [choice.value for kind in vars(config).values() if is_enum(kind) for choice in kind]
+CANDIDATES = ("3", "64", "0.5", "4/255", "1/4", "cpu", "a=b", "x", *CHOICES)
+"""One of them is legal and not the default, whatever the option."""
 
 
 def printed(*words: object) -> str:
