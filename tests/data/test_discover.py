@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import unicodedata
 from pathlib import Path
@@ -284,11 +285,12 @@ def test_captions_only_leave_the_labels_to_the_folders(tmp_path: Path) -> None:
 
 
 def test_metadata_against_its_own_folders_is_refused_c40(tmp_path: Path) -> None:
-    root = fill(tmp_path, *TWO)
+    root = fill(tmp_path / "it's mine", *TWO)
     table = root / "metadata.csv"
     table.write_text(CSV + "cat/1.png,dog\ndog/1.png,cat\n")
     with pytest.raises(InputError, match="disagree on the class of 2 pictures") as caught:
         discover(root)
+    assert shlex.split(caught.value.hint)[-2:] == ["--labels", str(table)]
     assert caught.value.details[0] == "cat/1.png: 'dog' in metadata.csv"
     assert discover(root, table).samples[0].label == "dog"
 

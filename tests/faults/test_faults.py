@@ -110,9 +110,39 @@ def test_a_read_only_disk_is_said(read_only_disk: Path, photos: Path):
     assert list(read_only_disk.iterdir()) == []
 
 
+# What is closed -> the status, and what is said of it.
+CLOSED = {
+    "photos": (2, "cannot be read: Permission denied"),
+    "photos/a": (2, "cannot be read: Permission denied"),
+    "photos/a/1.png": (2, "a/1.png: may not be read by this user"),
+    "shelf": (3, "Permission denied"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+@pytest.mark.parametrize("place", CLOSED)
+def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, photos: Path, place: str):
+    status, words = CLOSED[place]
+    (tmp_path / "shelf").mkdir()
+    closed = tmp_path / place
+    mode = closed.stat().st_mode
+    closed.chmod(0o500 if place == "shelf" else 0)
+    command = [sys.executable, "-m", "protect", "run", photos, "-o", tmp_path / "shelf/out"]
+    if os.geteuid() == 0:
+        # Without these two powers, permissions bind root as everyone.
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    closed.chmod(mode)
+    assert result.returncode == status, result.stderr
+    assert words in result.stderr
+    assert str(closed) in result.stderr or place.removeprefix("photos/") in result.stderr
+    assert "hint: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "shelf").iterdir())
+
+
 @pytest.mark.parametrize("place", ["out", "out.state", "above"])
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, photos: Path, place: str):
-    """Permissions do not bind root; a file where a folder must be binds everyone."""
     (tmp_path / place).write_text("mine")
     out = tmp_path / ("above/out" if place == "above" else "out")
     ran = run(photos, out)
