@@ -226,6 +226,47 @@ def _as_shard(value: Any) -> Any:
 ShardSetting = Annotated[Shard, BeforeValidator(_as_shard)]
 
 
+class TimeBudget(_Frozen):
+    """A wall-clock time that a command may take.
+
+    Attributes:
+        text: As the user typed it, such as "5m".
+        seconds: The same as a number.
+    """
+
+    text: str
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read hours, minutes and seconds, each with its unit: "90s", "5m", "1h30m", "1.5h".
+
+        Raises:
+            ConfigError: If it is not of this form, or no time at all.
+        """
+        number = r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+        found = re.fullmatch(rf"{number}h)?{number}m)?{number}s)?", text.strip())
+        seconds = 0.0
+        if found is not None:
+            hours, minutes, rest = (float(part or 0) for part in found.groups())
+            seconds = 3600 * hours + 60 * minutes + rest
+        if seconds <= 0:
+            raise ConfigError(
+                f"--time-budget {text!r} is not a time",
+                f"did you mean {text.strip()}m or {text.strip()}s?"
+                if text.strip().isdecimal() and int(text)
+                else "type it as 90s, 5m, 1h or 1h30m",
+            )
+        return cls(text=text.strip(), seconds=seconds)
+
+
+def _as_time_budget(value: Any) -> Any:
+    return TimeBudget.parse(value) if isinstance(value, str) else value
+
+
+TimeBudgetSetting = Annotated[TimeBudget, BeforeValidator(_as_time_budget)]
+
+
 class _Machine(_Frozen):
     """Settings that say where to compute; none changes what is computed, up to rounding."""
 
@@ -302,6 +343,7 @@ class RunConfig(_Machine):
         binding: By what the outer step binds.
         mode: Whether the pictures of a class share their noise.
         harden: Changes of the pictures that the noise is optimised to survive.
+        time_budget: Wall-clock time that the rounds are planned for instead; None for none.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
         on_error: What to do about pictures that cannot be protected.
@@ -326,10 +368,17 @@ class RunConfig(_Machine):
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)
+    time_budget: TimeBudgetSetting | None = None
     size: int | None = Field(None, ge=32, le=1024)
     seed: int = Field(0, ge=0, lt=2**31)
     on_error: OnError = OnError.STOP
     existing: Existing = Existing.REFUSE
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if self.time_budget is not None and self.rounds is not None:
+            raise ConfigError("--rounds and --time-budget exclude each other", "give one of them")
+        return self
 
     @property
     def effort(self) -> Effort:

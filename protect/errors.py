@@ -65,6 +65,10 @@ class MachineError(ProtectError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class ProcessLost(MachineError):  # noqa: N818 - what happened; the fault is another process's
+    """Another process of this run has ended or says nothing; only it knows why."""
+
+
 class NothingToDo(ProtectError):  # noqa: N818 - no fault of anyone
     """This call has nothing to do, such as a shard without a cell; that is no failure."""
 

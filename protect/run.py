@@ -4,6 +4,8 @@ Each stage calls one function of the folder that owns it; read this file first.
 """
 
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +15,12 @@ from torch import Tensor
 
 from protect.bait.anchor import choose_anchor
 from protect.bait.engine import Engine
+from protect.bait.pace import Pace
 from protect.bait.patterns import TILE, ClassPatterns, shifts_of
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import Binding, Existing, OnError, RunConfig
+from protect.config import EFFORTS, Binding, Existing, OnError, Preset, RunConfig
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
@@ -39,8 +42,9 @@ from protect.output.folder import (
 )
 from protect.output.names import output_names
 from protect.output.writer import Writer
-from protect.output.writing import write_labels, write_pictures
+from protect.output.writing import seconds_to_write, write_labels, write_pictures
 from protect.system.device import (
+    batches_fit,
     choose_device,
     generator,
     make_deterministic,
@@ -48,6 +52,17 @@ from protect.system.device import (
     tool_facts,
 )
 from protect.system.files import sha256_of_bytes, write_atomically
+from protect.system.processes import (
+    after_first,
+    collected,
+    dealt,
+    from_first,
+    is_first,
+    joined,
+    place,
+    refuse_several,
+    refuse_small_batches,
+)
 
 CHECKPOINT_SECONDS = 30.0
 """A killed run loses at most about this much optimisation."""
@@ -66,84 +81,102 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
     Raises:
         ProtectError: Whatever the user can mend; nothing was lost. `exit_code` says of which kind.
     """
+    started = time.monotonic()
     refuse_bad_places(config.source, config.output, config.labels)
     if config.existing is Existing.EXTEND:
+        refuse_several("--extend", "it optimises nothing that would need more than one")
         return extend_folder(config, listener)
-    with only_run(config.output):
-        return _protect(config, listener)
+    with joined(), only_run(config.output) if is_first() else nullcontext():
+        return _protect(config, started, listener if is_first() else ignore)
 
 
-def _protect(config: RunConfig, listener: Listener) -> Manifest:
-    device = choose_device(config.device)
+def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
+    """Do what the module says; of several processes, the first decides and the others follow."""
+    device = after_first(lambda: choose_device(config.device))
     threads = thread_count(config.workers)
     make_deterministic()
     state = StateFolder.of(config.output)
 
     # 1. Which pictures, under which labels, and may the output be written?
     refuse_stray_weights(config.weights, [config.surrogate])
-    refuse_occupied(config.output, config.existing)
-    listing = discover(config.source, config.labels)
+    refuse_small_batches(config.effort.batch_size)
+    from_first(lambda: refuse_occupied(config.output, config.existing))
+    listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
     settings = settings_of_bytes(config, listing)
-    resumed = may_resume(config.output, config.existing, settings)
+    resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
     listener(PartStarted(1, 3))
     with stage("Reading images", len(listing.samples), listener) as read_clock:
-        reading = read_pictures(
-            listing,
-            state.pixels,
-            size=config.size,
-            accelerated=device.type != "cpu",
-            threads=threads,
-            max_pixels=config.max_pixels,
-            listener=listener,
+        reading = from_first(
+            lambda: read_pictures(
+                listing,
+                state.pixels,
+                size=config.size,
+                accelerated=device.type != "cpu",
+                threads=threads,
+                max_pixels=config.max_pixels,
+                listener=listener,
+            )
         )
     require_pictures(reading, skip_refused=config.on_error is OnError.SKIP)
-    backbone = load_backbone(
-        config.surrogate,
-        classes=len(listing.classes),
-        size=reading.size,
-        weights=config.weights,
-        offline=config.offline,
-        seed=config.seed,
+    backbone = after_first(
+        lambda: load_backbone(
+            config.surrogate,
+            classes=len(listing.classes),
+            size=reading.size,
+            weights=config.weights,
+            offline=config.offline,
+            seed=config.seed,
+        )
     )
     surrogate = WithFeatures(backbone).to(device)
     if resumed:
-        go_on(config.output, reading.digests)
+        from_first(lambda: go_on(config.output, reading.digests))
         listener(Notice(f"resuming the run in {config.output}"))
-    else:
-        begin(config.output, settings, config.source, config.labels, reading.digests)
 
     # 3. The noise: one pattern per class, by the bi-level loop.
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
-    with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
-        noise = _optimise(engine, state, listener)
+    pace = None
+    with batches_fit(config.effort.batch_size, smallest=max(2, place().count)):
+        saved = resumed and _go_on_optimising(engine, state)
+        if config.time_budget is not None and not saved:
+            trial = _writer(state.trial, engine.patterns.table(), config, reading, listing)
+            writing = from_first(lambda: seconds_to_write(trial, reading, threads))
+            pace = Pace(config.time_budget, started, writing)
+            _plan(engine, pace, listener)
+        if not resumed:
+            from_first(
+                lambda: begin(
+                    config.output, settings, config.source, config.labels, reading.digests
+                )
+            )
+        with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
+            noise = _optimise(engine, pace, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
     listener(PartStarted(3, 3))
-    with stage("Writing images", len(reading.samples), listener) as write_clock:
-        writer = Writer(
-            folder=config.output,
-            noise=noise,
-            grid=reading.pattern_grid,
-            seed=config.seed,
-            class_index=listing.class_index,
-            names=output_names([sample.name for sample in reading.samples]),
-            levels=config.eps.levels,
-            max_pixels=config.max_pixels,
-        )
-        images = write_pictures(writer, reading.samples, reading.digests, state, threads, listener)
-        write_labels(listing, config.labels, config.output, images)
+    mine = dealt(reading.samples)
+    with stage("Writing images", len(mine), listener) as write_clock:
+        writer = _writer(config.output, noise, config, reading, listing)
+        written = write_pictures(writer, mine, reading.digests, state, threads, listener)
+        images = tuple(collected(written))
+        if is_first():
+            write_labels(listing, config.labels, config.output, images)
 
     # 5. The record.
     manifest = Manifest(
         tool=Tool(**tool_facts(device)),
         # The backbone's own name has no folder of this machine in it, as "local-dir:" might.
         config=_public_settings(config)
-        | {"size": reading.size, "surrogate": backbone.description.name},
+        | {
+            "size": reading.size,
+            "surrogate": backbone.description.name,
+            "effort": engine.effort.model_dump(mode="json"),
+        },
         eps=config.eps,
         classes=listing.class_index,
         labels=listing.labels,
@@ -156,13 +189,15 @@ def _protect(config: RunConfig, listener: Listener) -> Manifest:
         images=images,
         refused=reading.refused,
         ignored=listing.ignored,
-        notes=listing.notes + reading.notes,
+        notes=listing.notes + reading.notes + (pace.notes if pace else ()),
+        processes=place().count,
         timing=Timing(
             read=read_clock.seconds, optimise=optimise_clock.seconds, write=write_clock.seconds
         ),
     )
-    manifest.write(config.output / MANIFEST_NAME)
-    return manifest
+    if is_first():
+        manifest.write(config.output / MANIFEST_NAME)
+    return from_first(lambda: manifest)
 
 
 def _public_settings(config: RunConfig) -> dict[str, Any]:
@@ -219,15 +254,15 @@ def new_engine(
     )
 
 
-def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
-    """Run the rounds that are left, saving the engine now and then.
+def _go_on_optimising(engine: Engine, state: StateFolder) -> bool:
+    """Bring an engine to where an earlier call saved it; return whether there was one."""
 
-    Returns:
-        The noise: (K, C, h, w), float32, in levels, on the CPU.
-    """
-    if state.progress.is_file():
+    def read() -> dict[str, Tensor] | None:
+        if not state.progress.is_file():
+            return None
         try:
-            unpack(engine, load_file(state.progress))
+            table = load_file(state.progress)
+            unpack(engine, table)
         except (
             SafetensorError,
             LookupError,
@@ -239,19 +274,65 @@ def _optimise(engine: Engine, state: StateFolder, listener: Listener) -> Tensor:
             raise OutputError(
                 f"{state.progress} cannot be used: {error}", "start again with --overwrite"
             ) from None
+        return table
+
+    table = from_first(read)
+    if table is not None:
+        unpack(engine, table)
+    return table is not None
+
+
+def _plan(engine: Engine, pace: Pace, listener: Listener) -> None:
+    """Plan as many rounds as the time budget has room for beside reading and writing."""
+    seconds = pace.plan(engine, most=EFFORTS[Preset.STRONG].rounds)
+    rounds = engine.effort.rounds
+    listener(
+        Notice(
+            f"--time-budget {pace.budget.text}: {rounds} rounds are planned, about "
+            f"{(rounds - 1) * seconds:.0f} s, then about {pace.writing:.0f} s of writing"
+        )
+    )
+
+
+def _optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> Tensor:
+    """Run the rounds that are left, saving the engine now and then.
+
+    Returns:
+        The noise: (K, C, h, w), float32, in levels, on the CPU.
+    """
+    if engine.round:
         listener(StageAdvanced(engine.round, known=True))
     saved = time.monotonic()
     while not engine.finished:
         done = engine.advance()
+        if pace is not None and pace.keep(engine):
+            listener(Notice(pace.notes[-1], "warning"))
         listener(
             StageAdvanced(
                 status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "
                 f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
             )
         )
-        if engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        due = engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS
+        if due and is_first():
             write_atomically(state.progress, save(pack(engine)))
             saved = time.monotonic()
-    noise = engine.patterns.table().detach().cpu().contiguous()
-    write_atomically(state.patterns, save({"noise": noise}))
+    noise = from_first(lambda: engine.patterns.table().detach().cpu().contiguous())
+    if is_first():
+        write_atomically(state.patterns, save({"noise": noise}))
     return noise
+
+
+def _writer(
+    folder: Path, noise: Tensor, config: RunConfig, reading: Reading, listing: Listing
+) -> Writer:
+    return Writer(
+        folder=folder,
+        noise=noise.detach().cpu(),
+        grid=reading.pattern_grid,
+        seed=config.seed,
+        class_index=listing.class_index,
+        names=output_names([sample.name for sample in reading.samples]),
+        levels=config.eps.levels,
+        max_pixels=config.max_pixels,
+    )

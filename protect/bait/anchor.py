@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from protect.bait.looks import Pictures
+from protect.system.shards import own, whole
 
 MOST_PICTURES = 1024
 BATCH = 128
@@ -27,12 +28,13 @@ def choose_anchor(
     index = torch.randperm(len(pictures), generator=generator)[:MOST_PICTURES]
     surrogate.eval()
     with torch.no_grad():
-        features = torch.cat(
+        rows = torch.cat(
             [
-                surrogate(pictures.batch(part).to(device).float() / 255)[0].float().cpu()
-                for part in torch.split(index, BATCH)
+                surrogate(pictures.batch(part).to(device).float() / 255)[0].float()
+                for part in torch.split(own(index), BATCH)
             ]
         )
+    features = whole(rows, len(index)).cpu()
     return least_distinct(features, pictures.labels[index], classes)
 
 

@@ -27,7 +27,15 @@ from protect.budget import publish
 from protect.config import Binding, Effort, Harden, Targets
 from protect.data.augment import random_crop_flip
 from protect.errors import MachineError
-from protect.system.device import generator
+from protect.system.device import generator, global_draws
+from protect.system.shards import (
+    as_one_batch,
+    average_gradients,
+    averaged,
+    own,
+    own_rows,
+    whole,
+)
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -96,6 +104,10 @@ class Engine:
         )
         self.outer_optimiser = torch.optim.Adam(patterns.parameters(), lr=effort.outer_lr)
 
+    def plan(self, rounds: int) -> None:
+        """Set how many rounds there are; what the first one does is the same for any number."""
+        self.effort = self.effort.model_copy(update={"rounds": rounds})
+
     @property
     def finished(self) -> bool:
         """Whether every round has been done."""
@@ -148,7 +160,7 @@ class Engine:
         parameters = dict(self.surrogate.named_parameters())
         buffers = {name: buffer.clone() for name, buffer in self.surrogate.named_buffers()}
         loss = self.inner_loss({**parameters, **buffers}, batch, draws)
-        slopes = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        slopes = averaged(torch.autograd.grad(loss, list(parameters.values()), allow_unused=True))
         rate = self.effort.inner_lr
         stepped = {
             name: (value if slope is None else value - rate * slope).detach()
@@ -185,7 +197,9 @@ class Engine:
             detached.
         """
         published = self._with_noise_of(batch.y, batch, draws)
-        features, _ = self._see(stranger.weights, published, draws, training=stranger.training)
+        features, _ = self._see(
+            stranger.weights, published, len(batch.y), draws, training=stranger.training
+        )
         classes = self.patterns.weight.shape[0]
         logits = refitted_logits(features, batch.y, stranger.clean, classes)
         loss = miss_loss(logits, stranger.y)
@@ -199,6 +213,7 @@ class Engine:
         loss = self.inner_loss(None, batch, draws)
         self.inner_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.surrogate.parameters())
         nn.utils.clip_grad_norm_(self.surrogate.parameters(), GRADIENT_CLIP)
         self.inner_optimiser.step()
         return loss.detach()
@@ -214,7 +229,7 @@ class Engine:
         classes = self.patterns.weight.shape[0]
         if rule.reads_logits:
             with torch.no_grad():
-                _, logits = self._see(ahead, batch.x, draws)
+                _, logits = self._see(ahead, batch.x, len(batch.y), draws)
         else:
             logits = batch.x.new_zeros(len(batch.y), classes)
         return rule.rule(logits, batch.y, draws)
@@ -225,7 +240,7 @@ class Engine:
         """Cross-entropy of pictures with the noise of their true class, to their true class."""
         with torch.no_grad():
             published = self._with_noise_of(batch.y, batch, draws)
-        _, logits = self._see(weights, published, draws)
+        _, logits = self._see(weights, published, len(batch.y), draws)
         return F.cross_entropy(logits, batch.y)
 
     def outer_loss(
@@ -248,8 +263,8 @@ class Engine:
         """
         published = self._with_noise_of(targets, batch, draws)
         if bare is not None:
-            published = torch.where(bare[:, None, None, None], batch.x, published)
-        features, logits = self._see(weights, published, draws)
+            published = torch.where(own(bare)[:, None, None, None], batch.x, published)
+        features, logits = self._see(weights, published, len(batch.y), draws)
         compared = torch.ones_like(targets, dtype=torch.bool)
         if self.binding is Binding.FEATURES:
             logits, compared = centroid_logits(features, targets, logits.shape[1])
@@ -266,21 +281,27 @@ class Engine:
         self,
         weights: Mapping[str, Tensor] | None,
         pixels: Tensor,
+        count: int,
         draws: torch.Generator,
         *,
         training: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Show pixels in [0, 255] to the surrogate as a stranger's training would, or his test."""
-        view = random_crop_flip(self.view(pixels, draws), draws) / 255
+        """Show pixels in [0, 255] to the surrogate as a stranger's training would, or his test.
+
+        Each process shows its own rows of a batch of `count`; features and logits are of all.
+        """
+        seen = self.view(pixels, draws)
+        view = random_crop_flip(seen, draws, own_rows(count), count) / 255
         self.surrogate.train(training)
-        with torch.autocast(
+        autocast = torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
-        ):
+        )
+        with autocast, as_one_batch(), global_draws(draws, self.device):
             if weights is None:
                 features, logits = self.surrogate(view)
             else:
                 features, logits = functional_call(self.surrogate, dict(weights), (view,))
-        return features.float(), logits.float()
+        return whole(features.float(), count), whole(logits.float(), count)
 
     def _strangers(self, ahead: Mapping[str, Tensor], draws: torch.Generator) -> list[Stranger]:
         """Return who fits heads to published pictures: who never trains the network, or who does.
@@ -303,7 +324,9 @@ class Engine:
         He looks as at test time: batch normalisation goes by what it saw in training.
         """
         seen = [self._draw(draws) for _ in range(2)]
-        clean = [self._see(weights, batch.x, draws, training=False)[0] for batch in seen]
+        clean = [
+            self._see(weights, batch.x, len(batch.y), draws, training=False)[0] for batch in seen
+        ]
         return Stranger(
             weights=weights,
             training=training,
@@ -319,6 +342,7 @@ class Engine:
     def _step_outwards(self, loss: Tensor) -> None:
         self.outer_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.patterns.parameters())
         self.outer_optimiser.step()
 
     def _count(self, stage: int, y: Tensor, targets: Tensor) -> None:
@@ -327,9 +351,9 @@ class Engine:
     def _draw(self, draws: torch.Generator) -> Batch:
         index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)
         return Batch(
-            x=self.pictures.batch(index).to(self.device, non_blocking=True).float(),
+            x=self.pictures.batch(own(index)).to(self.device, non_blocking=True).float(),
             y=self.pictures.labels[index].to(self.device),
-            grey=self.pictures.grey[index].to(self.device),
+            grey=self.pictures.grey[own(index)].to(self.device),
         )
 
     def _require_finite(self, done: Round) -> None:

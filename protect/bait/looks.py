@@ -64,9 +64,10 @@ class Batch:
     """Some pictures as the loop sees them, on the compute device.
 
     Attributes:
-        x: (B, 3, H, W), float32, whole values in [0, 255].
-        y: (B,), int64, the true classes.
-        grey: (B,), bool.
+        x: (b, 3, H, W), float32, whole values in [0, 255]; of several processes each has its own
+            b rows, a process alone has all B.
+        y: (B,), int64, the true classes of all rows.
+        grey: (b,), bool.
     """
 
     x: Tensor

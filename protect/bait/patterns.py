@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from protect.budget import resize_noise, to_grey
 from protect.config import NoiseMode
+from protect.system.shards import own, own_rows
 
 TILE = 8
 """Side of the repeated square, in pixels of the working size."""
@@ -87,17 +88,18 @@ class ClassPatterns(nn.Module):
         """Return the noise that each picture would be published with.
 
         Args:
-            classes: (B,), whose pattern each picture gets.
-            grey: (B,), bool, which pictures are grey and must stay so.
+            classes: (B,), whose pattern each picture gets; of all pictures of the batch.
+            grey: (b,), bool, which pictures are grey and must stay so; of this process's pictures,
+                which are all where there is one process.
             height: Rows of the pictures.
             width: Their columns.
             draws: Where the windows start, if they are shifted.
 
         Returns:
-            (B, 3, height, width), float32, in levels.
+            (b, 3, height, width), float32, in levels.
         """
         if self.shifts == 1:
-            noise = resize_noise(self.table(), height, width)[classes]
+            noise = resize_noise(self.table(), height, width)[own(classes)]
         else:
             noise = resize_noise(self._windows(classes, draws), height, width)
         plain = to_grey(noise).expand(-1, 3, -1, -1)
@@ -110,6 +112,7 @@ class ClassPatterns(nn.Module):
         """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
         tiles = self._tiles()
         start = torch.randint(self.shifts, (2, len(classes), 1), generator=draws).to(classes.device)
+        start, classes = start[:, own_rows(len(classes))], own(classes)
         rows = (start[0] + torch.arange(self.height, device=classes.device)) % tiles.shape[2]
         columns = (start[1] + torch.arange(self.width, device=classes.device)) % tiles.shape[3]
         channels = torch.arange(tiles.shape[1], device=classes.device)

@@ -16,6 +16,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
     """
     table = {
         "round": torch.tensor(engine.round),
+        "rounds": torch.tensor(engine.effort.rounds),
         "bound": torch.tensor(engine.bound, dtype=torch.float64),
         "target_counts": engine.target_counts,
         **{f"surrogate.{name}": value for name, value in engine.surrogate.state_dict().items()},
@@ -34,6 +35,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
 def unpack(engine: Engine, table: Mapping[str, Tensor]) -> None:
     """Put a fresh engine of the same settings where `pack` found the old one."""
     engine.round = int(table["round"])
+    engine.plan(int(table["rounds"]))
     engine.bound = table["bound"].tolist()
     engine.target_counts.copy_(table["target_counts"])
     engine.surrogate.load_state_dict(_below("surrogate.", table))

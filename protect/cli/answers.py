@@ -1,6 +1,7 @@
 """Whatever goes wrong becomes words and an exit status, here and nowhere else."""
 
 import os
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,12 @@ from pathlib import Path
 import typer
 
 from protect.console import Screen
-from protect.errors import ConfigError, ExitCode, MachineError, ProtectError
+from protect.errors import ConfigError, ExitCode, MachineError, ProcessLost, ProtectError
+from protect.system.device import is_out_of_memory
+from protect.system.processes import is_first
 
 TRACEBACK_VARIABLE = "PROTECT_TRACEBACK"
+SECONDS_TO_SPEAK = 20.0
 
 
 @contextmanager
@@ -30,26 +34,34 @@ def answered(screen: Screen, interrupted: str = "", settings: Path | None = None
     except ProtectError as error:
         if settings is not None and isinstance(error, ConfigError):
             error.details += (f"what was not typed is as {settings} has it",)
-        screen.error(error)
+        _say(screen, error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        screen.error(ProtectError("interrupted; what was finished is kept", interrupted))
+        if is_first():
+            screen.error(ProtectError("interrupted; what was finished is kept", interrupted))
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exc()
         problem = _out_of_something(error) or _defect(error)
-        screen.error(problem)
+        _say(screen, problem)
         raise typer.Exit(problem.exit_code) from None
 
 
+def _say(screen: Screen, problem: ProtectError) -> None:
+    """Show a problem; of several processes, the first shows what all meet, each what it alone has.
+
+    A process with nothing to show lets the first speak: at the first end torchrun ends all.
+    """
+    is_own = problem.exit_code != ExitCode.USAGE and not isinstance(problem, ProcessLost)
+    if is_first() or is_own:
+        screen.error(problem)
+    else:
+        time.sleep(SECONDS_TO_SPEAK)
+
+
 def _out_of_something(error: Exception) -> ProtectError | None:
-    # PyTorch has a type of its own for a full GPU, and none for a full main memory.
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    ):
+    if is_out_of_memory(error):
         return MachineError("out of memory", "try a smaller --batch-size or a smaller --size")
     if isinstance(error, OSError):
         return MachineError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

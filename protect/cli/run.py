@@ -39,6 +39,7 @@ from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
 from protect.report.dry_run import dry_run_summary
 from protect.report.tables import run_summary
+from protect.system.processes import is_first, refuse_several
 
 RESUMED = (("resume", "overwrite"), ("--resume",))
 """What to leave out and to add, for the same command to go on."""
@@ -97,8 +98,15 @@ def run(
         typer.Option(
             "--batch-size",
             "-b",
-            help="Pictures a step; the preset's if not given.",
+            help="Pictures a step, of all processes together; the preset's if not given.",
             rich_help_panel=METHOD,
+        ),
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Plan the rounds so that the whole run takes this long, such as 90s, 5m or 1h30m.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -166,6 +174,14 @@ def run(
         if len(chosen) > 1:
             flags = " and ".join(f"--{existing}" for existing in chosen)
             raise ConfigError(f"{flags} exclude each other", "give one of them")
+        if dry_run:
+            refuse_several("--dry-run", "run it without torchrun")
+            if time_budget is not None:
+                raise ConfigError(
+                    "--dry-run says how long a number of rounds takes, and --time-budget lets the "
+                    "time choose their number",
+                    "give one of them",
+                )
         if dry_run and extend:
             raise ConfigError(
                 "--dry-run foretells a run that optimises noise, and --extend optimises none",
@@ -186,6 +202,7 @@ def run(
             size=size,
             rounds=rounds,
             batch_size=batch_size,
+            time_budget=time_budget,
             seed=seed,
             on_error=on_error,
             existing=chosen[0] if chosen else Existing.REFUSE,
@@ -206,6 +223,8 @@ def run(
         from protect.run import protect_folder
 
         manifest = protect_folder(config, screen.listen)
+        if not is_first():
+            return
         if json:
             screen.document(manifest)
         else:

@@ -29,6 +29,7 @@ from protect.errors import ExitCode
 from protect.events import Notice
 from protect.report.markdown import markdown_summary
 from protect.report.tables import verify_summary
+from protect.system.processes import refuse_several
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows beside a job."""
@@ -163,6 +164,7 @@ def verify(
     """
     screen = Screen(quiet, no_colour)
     with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
+        refuse_several("verify", "run it without torchrun; its cells are split by --shard I/N")
         config = build(
             VerifyConfig,
             protected=protected,

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -85,6 +85,20 @@ class PixelCache:
         self.rows = rows
         self.labels = labels
         self.grey = grey
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process without the pixels, which it maps from the same file."""
+        state = vars(self).copy()
+        if isinstance(self.pixels, np.memmap):
+            self.pixels.flush()
+            state["pixels"] = self.pixels.filename
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the pixels again, to read only."""
+        if isinstance(state["pixels"], Path):
+            state["pixels"] = np.load(state["pixels"], mmap_mode="r")
+        vars(self).update(state)
 
     def __len__(self) -> int:
         """Return n."""

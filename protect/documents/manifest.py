@@ -182,6 +182,7 @@ class Manifest(Document):
         ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
         notes: Further warnings of the run.
         timing: Seconds by stage of the run, without extensions.
+        processes: How many shared the work; another number gives the same noise up to rounding.
         extended: What came and went after the run, in order.
     """
 
@@ -200,6 +201,7 @@ class Manifest(Document):
     ignored: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     timing: Timing
+    processes: int = 1
     extended: tuple[Extension, ...] = ()
 
     @property

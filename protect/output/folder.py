@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from protect.system.files import (
     remove_stale_temporaries,
     write_atomically,
 )
+from protect.system.processes import place
 
 
 class RunRecord(BaseModel):
@@ -88,8 +90,19 @@ class StateFolder:
 
     @property
     def journal(self) -> Path:
-        """One line per written picture (JSON lines)."""
-        return self.path / "journal.jsonl"
+        """One line per picture that this process wrote (JSON lines); each has its own."""
+        rank = place().rank
+        return self.path / (f"journal-{rank}.jsonl" if rank else "journal.jsonl")
+
+    @property
+    def journals(self) -> tuple[Path, ...]:
+        """Those of all processes, also of an earlier call with more of them."""
+        return tuple(sorted({self.journal, *self.path.glob("journal*.jsonl")}))
+
+    @property
+    def trial(self) -> Path:
+        """Pictures that are written to see how long it takes; removed afterwards."""
+        return self.path / "trial"
 
     @property
     def removed(self) -> Path:
@@ -99,7 +112,7 @@ class StateFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """All that a run keeps."""
-        return self.run, self.progress, self.patterns, self.journal
+        return self.run, self.progress, self.patterns, *self.journals
 
     def read_run(self) -> RunRecord | None:
         """Return what the run noted, or None where there is nothing.
@@ -144,17 +157,14 @@ class StateFolder:
 
         Blank lines and a line cut short by a kill are passed over.
         """
-        try:
-            lines = self.journal.read_bytes().splitlines()
-        except FileNotFoundError:
-            return {}
         records = {}
-        for line in lines:
-            try:
-                record = ImageRecord.model_validate_json(line)
-            except ValueError:
-                continue
-            records[record.source] = record
+        for journal in filter(Path.exists, self.journals):
+            for line in journal.read_bytes().splitlines():
+                try:
+                    record = ImageRecord.model_validate_json(line)
+                except ValueError:
+                    continue
+                records[record.source] = record
         return records
 
 
@@ -179,15 +189,15 @@ def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) ->
             f"{state} is a file where the state folder of {output} would be",
             "move it elsewhere, or choose another folder with -o",
         )
-    for place, what in ((output, "output"), (state, "state")):
-        if is_within(place, source):
+    for ours, what in ((output, "output"), (state, "state")):
+        if is_within(ours, source):
             raise OutputError(
-                f"the {what} folder {place} lies inside the source {source}",
+                f"the {what} folder {ours} lies inside the source {source}",
                 "choose a folder elsewhere with -o",
             )
-        if is_within(source, place):
+        if is_within(source, ours):
             raise OutputError(
-                f"the source {source} lies inside the {what} folder {place}",
+                f"the source {source} lies inside the {what} folder {ours}",
                 "choose a folder elsewhere with -o",
             )
     for folder in (real_path(source), *real_path(source).parents):
@@ -292,12 +302,12 @@ def only_run(output: Path) -> Iterator[None]:
                     f"another run is writing to {output} right now",
                     "wait until it is over, or choose another folder with -o",
                 )
-            # One that was killed left it.
-            state.pixels.unlink(missing_ok=True)
+            # One that was killed left them.
+            _remove_passing(state)
             try:
                 yield
             finally:
-                state.pixels.unlink(missing_ok=True)
+                _remove_passing(state)
     finally:
         with suppress(OSError):
             state.path.rmdir()
@@ -396,6 +406,11 @@ def begin(
             digests=dict(digests),
         )
     )
+
+
+def _remove_passing(state: StateFolder) -> None:
+    state.pixels.unlink(missing_ok=True)
+    shutil.rmtree(state.trial, ignore_errors=True)
 
 
 def remove_half_written(output: Path) -> None:

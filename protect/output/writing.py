@@ -1,16 +1,21 @@
 """The writing stage: every picture published and journalled, and the label table beside them."""
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from protect.data.discover import Listing, Sample
 from protect.data.labels import rewrite_labels
+from protect.data.reading import Reading
 from protect.documents.manifest import ImageRecord
 from protect.events import Listener, StageAdvanced
 from protect.output.folder import StateFolder
 from protect.output.writer import Writer
 from protect.system.files import sha256_of, write_atomically
 from protect.system.parallel import ordered_map
+
+TRIALS_PER_THREAD = 4
+"""Pictures that are written to see how long it takes."""
 
 
 def write_pictures(
@@ -53,6 +58,26 @@ def write_pictures(
             records.append(record)
             listener(StageAdvanced(known=record is journal.get(record.source)))
     return tuple(records)
+
+
+def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
+    """Say how long writing all pictures will take, by writing some of them.
+
+    Args:
+        writer: Writes into a folder for this purpose alone.
+        reading: The pictures, at least one.
+        threads: That decode and encode.
+    """
+    tried = reading.samples[:: max(1, len(reading.samples) // (TRIALS_PER_THREAD * threads))]
+    start = time.monotonic()
+    for _ in ordered_map(writer.write, tried, threads):
+        pass
+    seconds = time.monotonic() - start
+    whole, part = (
+        sum(reading.origins[sample.name].n_levels for sample in group)
+        for group in (reading.samples, tried)
+    )
+    return seconds * whole / part
 
 
 def is_current(record: ImageRecord, label: str, digest: str, output: Path) -> bool:

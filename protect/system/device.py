@@ -9,10 +9,13 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from protect.errors import MachineError
+from protect.errors import ConfigError, MachineError
+from protect.system.processes import place
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +32,10 @@ def choose_device(text: str, *, must_exist: bool = True) -> torch.device:
         text: "auto" (CUDA, else MPS, else the CPU), "cpu", "mps", "cuda" or "cuda:N".
         must_exist: Whether something is computed on it; otherwise it is only talked about.
 
+    Of several processes on a machine each gets a CUDA device of its own.
+
     Raises:
+        ConfigError: If several processes would share a device that they cannot share.
         MachineError: If it must exist and the machine has no such device.
     """
     import torch
@@ -38,9 +44,27 @@ def choose_device(text: str, *, must_exist: bool = True) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if text == "auto":
         text = "cuda" if n_gpus else "mps" if has_mps else "cpu"
+    here = place()
+    if here.count > 1 and text == "mps":
+        raise ConfigError("an Apple GPU computes for one process only", "run without torchrun")
+    if here.local_count > 1 and text.startswith("cuda:"):
+        raise ConfigError(
+            f"--device {text} names one device for the {here.local_count} processes of this "
+            "machine",
+            "use --device cuda, which gives each its own",
+        )
     device = torch.device(text)
     if not must_exist:
         return device
+    if here.local_count > 1 and device.type == "cuda":
+        if here.local_count > n_gpus:
+            raise MachineError(
+                f"torchrun started {here.local_count} processes here, and PyTorch finds "
+                f"{n_gpus or 'no'} CUDA device{'s' if n_gpus != 1 else ''}",
+                "start one process per GPU with --nproc-per-node, or use --device cpu",
+            )
+        device = torch.device("cuda", here.local_rank)
+        torch.cuda.set_device(device)
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
         found = f"PyTorch finds {n_gpus or 'no'} CUDA device{'s' if n_gpus != 1 else ''} here"
         raise MachineError(f"--device {text}: {found}", "use --device cpu")
@@ -123,6 +147,58 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
     digest = hashlib.sha256(json.dumps([seed, *purpose]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
+
+
+@contextmanager
+def global_draws(draws: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global generators, which layers such as dropout draw from, for a while.
+
+    Args:
+        draws: What the seed follows from; it is left where it is. Each process gets its own seed.
+        device: Where the layers compute.
+    """
+    import torch
+
+    seed = int(torch.randint(2**31, (), generator=draws.clone_state()))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed + place().rank)
+        yield
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the machine or of its GPU is full."""
+    # PyTorch has a type of its own for a full GPU, and none for a full main memory.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
+
+
+@contextmanager
+def batches_fit(batch_size: int, smallest: int) -> Iterator[None]:
+    """Name the batch size to try where memory runs out; it is never changed in silence.
+
+    Args:
+        batch_size: Pictures a step.
+        smallest: Of these, what a step needs at least.
+
+    Raises:
+        MachineError: If it does.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        half = max(batch_size // 2, smallest)
+        raise MachineError(
+            f"out of memory with {batch_size} pictures a step",
+            f"try --batch-size {half}; another batch size gives another result, so it is not "
+            "changed for you"
+            if half < batch_size
+            else "try a smaller --size",
+        ) from error
 
 
 def _version(distribution: str) -> str:

@@ -90,7 +90,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
 @pytest.fixture
 def plain_view(monkeypatch):
     """Take flip and crop out, so that losses can be written down by hand."""
-    monkeypatch.setattr(engine_module, "random_crop_flip", lambda pixels, draws: pixels)
+    monkeypatch.setattr(engine_module, "random_crop_flip", lambda pixels, draws, *_: pixels)
 
 
 def a_batch() -> Batch:
@@ -469,6 +469,34 @@ def test_more_pictures_in_a_batch_than_there_are_is_fine():
     engine = make_engine(pixels=torch.zeros(3, 3, SIDE, SIDE, dtype=torch.uint8))
     engine.advance()
     assert engine.round == 1
+
+
+def test_dropout_draws_by_the_seed_and_leaves_the_draws_of_others_alone():
+    class Dropping(Net):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(F.dropout(x, 0.5, self.training))
+
+    def noise(global_seed: int) -> Tensor:
+        torch.manual_seed(0)
+        engine = make_engine(Dropping())
+        torch.manual_seed(global_seed)
+        expected = torch.random.get_rng_state()
+        engine.advance()
+        assert torch.equal(torch.random.get_rng_state(), expected)
+        return engine.patterns.table().detach()
+
+    assert torch.equal(noise(1), noise(2))
+
+
+def test_the_first_round_is_the_same_whatever_the_plan():
+    one, other = make_engine(), make_engine()
+    one.plan(2)
+    other.plan(50)
+    assert one.advance() == other.advance()
+    assert torch.equal(one.patterns.weight, other.patterns.weight)
+    assert one.advance() != other.advance() or not torch.equal(
+        one.patterns.weight, other.patterns.weight
+    )
 
 
 @pytest.mark.parametrize("shifts", [1, SIDE])
