@@ -144,9 +144,11 @@ class StateFolder:
         write_atomically(self.run, text.encode() + b"\n")
 
     def write_journal(self, records: Iterable[ImageRecord]) -> None:
-        """Replace the journal by one that holds just these."""
+        """Replace the journals by one that holds just these."""
         lines = (f"{record.model_dump_json()}\n" for record in records)
         write_atomically(self.journal, "".join(lines).encode())
+        for other in set(self.journals) - {self.journal}:
+            other.unlink()
 
     def append_journal(self) -> AbstractContextManager[Callable[[str], None]]:
         """Open the journal at its end; gives a function that adds a line."""

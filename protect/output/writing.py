@@ -1,5 +1,6 @@
 """The writing stage: every picture published and journalled, and the label table beside them."""
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -64,14 +65,17 @@ def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
     """Say how long writing all pictures will take, by writing some of them.
 
     Args:
-        writer: Writes into a folder for this purpose alone.
+        writer: Writes into a folder for this purpose alone, which is removed afterwards.
         reading: The pictures, at least one.
         threads: That decode and encode.
     """
     tried = reading.samples[:: max(1, len(reading.samples) // (TRIALS_PER_THREAD * threads))]
     start = time.monotonic()
-    for _ in ordered_map(writer.write, tried, threads):
-        pass
+    try:
+        for _ in ordered_map(writer.write, tried, threads):
+            pass
+    finally:
+        shutil.rmtree(writer.folder, ignore_errors=True)
     seconds = time.monotonic() - start
     whole, part = (
         sum(reading.origins[sample.name].n_levels for sample in group)
