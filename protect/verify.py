@@ -35,7 +35,7 @@ from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import real_path, write_atomically
+from protect.system.files import is_within, real_path, write_atomically
 from protect.system.workspace import workspace
 
 
