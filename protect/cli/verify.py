@@ -122,7 +122,8 @@ def verify(
         Path | None,
         typer.Option(
             help="Keep finished trainings here, in place of PROTECTED.state/verify. Folders with "
-            "the same originals that share it train each control once."
+            "the same originals that share it train each control once.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     shard: Annotated[
