@@ -1,6 +1,7 @@
 """Export Fashion-MNIST to class folders of PNGs, as `protect run` and `protect verify` read them.
 
-    python examples/export_fashion_mnist.py OUT [--train N] [--test N] [--side 64] [--mode L|RGB]
+    python examples/export_fashion_mnist.py OUT [--train N] [--test N] [--test-from I] [--side 64]
+        [--mode L|RGB]
 
 Writes OUT/train/<class>/*.png and OUT/test/<class>/*.png, greyscale like the originals, or
 with three equal channels as most training code wants them (--mode RGB). These
@@ -40,11 +41,13 @@ def read(data: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def export(data: Path, part: str, count: int, side: int, mode: str, folder: Path) -> None:
-    """Write the first `count` pictures of a part, enlarged to `side` pixels."""
-    for i, (pixels, label) in enumerate(zip(*read(data, part), strict=True)):
-        if i == count:
+def export(data: Path, part: str, chosen: range, side: int, mode: str, folder: Path) -> None:
+    """Write the chosen pictures of a part, as far as it has them, enlarged to `side` pixels."""
+    pictures, labels = read(data, part)
+    for i in chosen:
+        if i >= len(labels):
             break
+        pixels, label = pictures[i], labels[i]
         target = folder / CLASSES[label] / f"{i:05}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(pixels)
@@ -60,13 +63,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--train", type=int, default=3000)
     parser.add_argument("--test", type=int, default=1000)
+    parser.add_argument("--test-from", type=int, default=0, help="number of the first test picture")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--mode", choices=("L", "RGB"), default="L")
     wanted = parser.parse_args()
     if not wanted.data.is_dir():
         parser.error(f"{wanted.data} does not exist: apt-get install dataset-fashion-mnist")
-    export(wanted.data, "train", wanted.train, wanted.side, wanted.mode, wanted.out / "train")
-    export(wanted.data, "t10k", wanted.test, wanted.side, wanted.mode, wanted.out / "test")
+    first = wanted.test_from
+    parts = {"train": range(wanted.train), "t10k": range(first, first + wanted.test)}
+    for (part, chosen), name in zip(parts.items(), ("train", "test"), strict=True):
+        export(wanted.data, part, chosen, wanted.side, wanted.mode, wanted.out / name)
     print(f"wrote {wanted.out}/train and {wanted.out}/test")
 
 

@@ -415,7 +415,9 @@ class VerifyConfig(_Machine):
         max_retained: Largest share of the control's learning that still counts as protected.
         seed: Of the split, the new heads, the batches and the augmentation.
         seeds: How many times each cell is trained, with seeds from `seed` on.
-        cache: Keep finished trainings beside the folder, and find them again.
+        cache: Keep finished trainings, and find them again.
+        results: Folder that keeps them; None for the one beside `protected`. Verifications of
+            several folders that share one train each control once.
         shard: Which part of the cells to run; None for all.
         merge: Train nothing; put the report together from what shards have kept.
         report: HTML file to write; None for none.
@@ -439,6 +441,7 @@ class VerifyConfig(_Machine):
     seed: int = Field(0, ge=0, lt=2**31)
     seeds: int = Field(1, ge=1, le=100)
     cache: bool = True
+    results: Path | None = None
     shard: ShardSetting | None = None
     merge: bool = False
     report: Path | None = None
@@ -458,6 +461,11 @@ class VerifyConfig(_Machine):
             raise ConfigError(
                 "shards meet in the results that are kept, and --no-cache keeps none",
                 "leave --no-cache out",
+            )
+        if self.results and not self.cache:
+            raise ConfigError(
+                "--results names where to keep results, and --no-cache keeps none",
+                "give one of them",
             )
         return self
 

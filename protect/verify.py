@@ -35,7 +35,7 @@ from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
-from protect.system.files import real_path, write_atomically
+from protect.system.files import is_within, real_path, write_atomically
 from protect.system.workspace import workspace
 
 
@@ -74,7 +74,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
             f"shard {config.shard} has no cell: there are {len(every)} in all",
             f"more than {len(every)} shards are of no use here",
         )
-    journal = Journal(StateFolder.of(config.protected).path / "verify" if config.cache else None)
+    journal = Journal(_results_folder(config))
     if not config.merge:
         journal.require_writable()
         journal.remove_abandoned()
@@ -118,21 +118,31 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     return report
 
 
+def _results_folder(config: VerifyConfig) -> Path | None:
+    """Return where finished trainings are kept; None for nowhere."""
+    if not config.cache:
+        return None
+    return config.results or StateFolder.of(config.protected).path / "verify"
+
+
 def _of_other_shards(every: Sequence[Spec], mine: Sequence[Spec]) -> list[str]:
     others = [str(spec) for spec in every if spec not in mine]
     return [f"cells of other shards: {'; '.join(others)}"] if others else []
 
 
 def _require_places(config: VerifyConfig) -> None:
-    """Refuse places that a report could not be written to, or must not be.
+    """Refuse places that a report or results could not be written to, or must not be.
 
     Raises:
-        ConfigError: If one is a folder, lies in none or among pictures, or both are the same.
+        ConfigError: If a report is a folder or lies in none, or both are the same, or anything lies
+            among pictures.
     """
     files = [path for path in (config.report, config.junit) if path is not None]
     folders = [path for path in (config.protected, config.clean, config.test) if path is not None]
     for path in files:
         require_report_place(path, folders)
+    if config.results is not None and any(is_within(config.results, place) for place in folders):
+        raise ConfigError(f"{config.results} lies among the pictures", "name a folder elsewhere")
     if len(files) == 2 and real_path(files[0]) == real_path(files[1]):
         raise ConfigError("--report and --junit name the same file", "name two files")
 

@@ -119,6 +119,14 @@ def verify(
             "--cache/--no-cache", help="Find finished trainings again.", rich_help_panel=METHOD
         ),
     ] = True,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep finished trainings here, in place of PROTECTED.state/verify. Folders with "
+            "the same originals that share it train each control once.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -184,6 +192,7 @@ def verify(
             seed=seed,
             seeds=seeds,
             cache=cache,
+            results=results,
             shard=shard,
             merge=merge,
             device=device,

@@ -34,6 +34,9 @@ from protect.system.files import sha256_of
 MIN_SIZE = 32
 """Smallest input side: below it the usual five halvings leave less than one pixel."""
 
+NO_FILE = WeightFile(path=Path(), origin="none", tag="")
+"""Stands for the weights of a network that starts from scratch."""
+
 _INCEPTIONS = ("googlenet", "inception_v3")
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -133,8 +136,9 @@ def load_backbone(
         offline: Never download.
         seed: Decides the initialisation of the head, alone; the global generators are untouched.
             torchvision's vision transformers start from a head of zeros whatever the seed.
-        pretrained: Whether the weights are used. Without them the network starts from scratch; its
-            file still says how pictures are prepared, and its description says origin "none".
+        pretrained: Whether the weights are used. Without them no file is looked for and the network
+            starts from scratch, with pictures prepared as for the library's default weights; its
+            description says origin "none".
 
     Returns:
         The network on the CPU, in channels_last format, in training mode.
@@ -145,9 +149,7 @@ def load_backbone(
     """
     name = resolve(text)
     given = {with_tag(resolve(key)): path for key, path in weights.items()}
-    file = find_weights(name, given.get(with_tag(name)), offline)
-    tensors = read_state_dict(file.path)
-    digest = sha256_of(file.path)
+    file = find_weights(name, given.get(with_tag(name)), offline) if pretrained else NO_FILE
     with torch.random.fork_rng(devices=[]):
         probe = _build_probe(name, classes + 1, file)
         torch.default_generator.manual_seed(seed)
@@ -155,8 +157,10 @@ def load_backbone(
     head = _changed_keys(network, probe)
     if not head:
         raise ConfigError(f"{name} is not a classifier: it has no layer with one output per class")
-    weights_used = Weights(origin="none", file="", sha256="")
+    weights_used = Weights(origin=NO_FILE.origin, file="", sha256="")
     if pretrained:
+        tensors = read_state_dict(file.path)
+        digest = sha256_of(file.path)
         if digest in {packaged.sha256 for packaged in PACKAGED.values()}:
             tensors = _renamed_by_order(tensors, network, file.path)
         else:

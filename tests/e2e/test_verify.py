@@ -11,7 +11,7 @@ import pytest
 import torch
 import torchvision
 from helpers import FAST, cli, write_colours
-from PIL import Image
+from PIL import Image, ImageOps
 
 from protect.config import Mode
 from protect.console import Screen
@@ -99,6 +99,35 @@ def test_a_training_that_diverges_makes_its_cell_inconclusive_and_others_go_on(
         assert full["verdict"] == report["verdict"] == "inconclusive"
         assert "diverged in epoch 1" in full["reason"]
         assert probe["verdict"] == "pass"
+
+
+def test_folders_that_share_results_train_each_control_once(done, tmp_path):
+    words = ("--mode", "linear-probe", "--epochs", "1", "--results", tmp_path / "kept", "--json")
+    first = cli("verify", done.protected, *words)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert not (done.state / "verify").exists()
+    # Another folder of the same originals: its control is known, its protected pictures are not.
+    other = shutil.copytree(done.photos, tmp_path / "other")
+    for picture in other.rglob("*.png"):
+        ImageOps.autocontrast(Image.open(picture)).save(picture)
+    second = cli("verify", other, "--clean", done.photos, "--size", "32", *words)
+    assert "on originals: known from an earlier verification" in second.stderr
+    assert "on protected: known" not in second.stderr
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+    (before,), (after,) = report_of(first)["cells"], report_of(second)["cells"]
+    assert before["control_peak"] == after["control_peak"]
+
+
+def test_results_are_kept_in_no_folder_of_pictures_and_never_without_a_cache(done):
+    for words in (
+        ("--results", done.protected / "kept"),
+        ("--results", done.photos / "kept", "--clean", done.photos),
+        ("--results", done.root / "kept", "--no-cache"),
+    ):
+        result = cli("verify", done.protected, *QUICK, *words)
+        assert result.exit_code == 2
+        assert "results" in result.stderr or "lies among the pictures" in result.stderr
+    assert not list(done.root.rglob("kept"))
 
 
 def test_the_same_seed_gives_the_same_report(done):

@@ -17,6 +17,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from protect.documents.document import Weights
 from protect.errors import ConfigError, ExitCode, WeightsError
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import resolve
@@ -372,3 +373,21 @@ class TestInput:
         lite0.eval()(x)[0, 0].backward()
         assert x.grad is not None
         assert x.grad.abs().sum() > 0
+
+
+def test_a_network_from_scratch_needs_no_weights_on_this_machine() -> None:
+    """Which there are none of: `no_caches`."""
+
+    def fresh(name: str, seed: int) -> Backbone:
+        return load_backbone(
+            name, classes=5, size=64, weights={}, offline=True, seed=seed, pretrained=False
+        )
+
+    for name in ("torchvision:resnet18", "timm:resnet18"):
+        backbone = fresh(name, seed=1)
+        assert_classifies(backbone)
+        assert backbone.description.weights == Weights(origin="none", file="", sha256="")
+        one, same, other = (fresh(name, seed).network.state_dict() for seed in (1, 1, 2))
+        key = next(key for key in one if key.endswith("conv1.weight"))
+        assert torch.equal(one[key], same[key])
+        assert not torch.equal(one[key], other[key])

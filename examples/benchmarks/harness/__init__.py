@@ -1,0 +1,1 @@
+"""What the benchmark of strength does around the methods and `protect verify`."""

@@ -1,0 +1,111 @@
+"""Has `protect verify` judge the folders, and keeps its reports."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from protect import VerifyConfig, VerifyReport, verify_folder
+from protect.data.discover import discover
+from protect.events import Listener
+from protect.models.names import resolve
+from protect.output.writer import BrokenPromiseError
+from protect.system.files import sha256_of, sha256_of_bytes, write_atomically
+
+from .cells import Call
+from .folders import Made, code_of_package, digest_of
+from .yardsticks import Yardstick
+
+JUDGES = ("data/*.py", "evaluation/**/*.py", "models/*.py", "output/*.py", "subject.py")
+"""Code whose change makes kept reports worthless; trainings are found by `protect verify` itself,
+which is less easily moved."""
+
+
+class Judge:
+    """Trains victims on the folders of all methods, with one memory for the trainings of all.
+
+    Args:
+        yardstick: The pictures.
+        work: Folder for reports and trainings.
+        levels: The budget, which every folder has to keep.
+        size: Side in pixels at which networks see the pictures.
+        seed: Of the first training.
+        epochs: Of full fine-tuning; None for the recipes' own.
+        device: Where to compute.
+        threads: That decode.
+        weights: Weight file of a backbone, by the backbone's name.
+        listener: Told what happens.
+    """
+
+    def __init__(
+        self,
+        yardstick: Yardstick,
+        work: Path,
+        *,
+        levels: int,
+        size: int,
+        seed: int,
+        epochs: int | None,
+        device: str,
+        threads: int,
+        weights: Mapping[str, Path],
+        listener: Listener,
+    ) -> None:
+        self.yardstick = yardstick
+        self.work = work
+        self.levels = levels
+        self.size = size
+        self.seed = seed
+        self.epochs = epochs
+        self.device = device
+        self.threads = threads
+        self.weights = {str(resolve(name)): path for name, path in weights.items()}
+        self.listener = listener
+        self.test = digest_of(discover(yardstick.test))
+
+    def report(self, made: Made, call: Call) -> VerifyReport:
+        """Return the report of one call on one folder, from an earlier run if there is one.
+
+        Raises:
+            BrokenPromiseError: If a picture of the folder changes by more than the budget.
+        """
+        weights = {name: self.weights[name] for name in call.backbones if name in self.weights}
+        config = VerifyConfig(
+            protected=made.folder,
+            clean=self.yardstick.train,
+            test=self.yardstick.test,
+            backbones=call.backbones,
+            modes=(call.mode,),
+            attacks=call.attacks,
+            epochs=self.epochs,
+            size=self.size,
+            seed=self.seed,
+            seeds=call.seeds,
+            results=self.work / "trainings",
+            device=self.device,
+            workers=self.threads,
+            offline=True,
+            weights=weights,
+        )
+        kept = self._place(made, config)
+        if kept.exists():
+            return VerifyReport.model_validate_json(kept.read_bytes())
+        report = verify_folder(config, self.listener)
+        if report.quality.linf_levels > self.levels:
+            raise BrokenPromiseError(
+                f"{made.folder} changes a picture by {report.quality.linf_levels} levels, not "
+                f"{self.levels}"
+            )
+        write_atomically(kept, report.model_dump_json(indent=1).encode() + b"\n")
+        return report
+
+    def _place(self, made: Made, config: VerifyConfig) -> Path:
+        """Name the file of a report by all that decides it."""
+        places = {"protected", "clean", "test", "results", "workers", "weights"}
+        parts = (
+            config.model_dump_json(exclude=places),
+            made.folder.name,
+            self.test,
+            code_of_package(JUDGES),
+            *(f"{name} {sha256_of(path)}" for name, path in sorted(config.weights.items())),
+        )
+        digest = sha256_of_bytes("\n".join(parts).encode())
+        return self.work / "reports" / f"{digest[:16]}.json"

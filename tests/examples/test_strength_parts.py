@@ -1,0 +1,177 @@
+"""The parts of the benchmark of strength around its methods: cells, pictures, folders, tables."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import export_fashion_mnist
+import pytest
+from harness import yardsticks
+from harness.cells import (
+    OWN_WAYS,
+    USUAL_ATTACKS,
+    VICTIMS,
+    Victim,
+    calls,
+    require_attack,
+    victims_of,
+)
+from harness.results import CONTROL, Entry, Pictures, Results, Row, grid, markdown
+from harness.yardsticks import fashion, stamps
+from PIL import Image
+from reports import make_cell, make_report
+
+from protect.config import Mode
+from protect.data.discover import discover
+from protect.evaluation.attacks.registry import ATTACKS
+from protect.evaluation.plan import plan
+from protect.system.files import sha256_of
+
+
+def digests(folder: Path) -> set[str]:
+    return {sha256_of(path) for path in folder.rglob("*.png")}
+
+
+def test_every_pair_is_run_once_or_left_out_with_a_reason():
+    wanted, left_out = calls(VICTIMS, USUAL_ATTACKS, seeds=3)
+    run = [cell for call in wanted for cell in call.cells]
+    assert len(set(run)) == len(run)
+    without = {tuple(line.partition(":")[0].split(", ")) for line in left_out}
+    assert {*run, *without} == set(product(VICTIMS, USUAL_ATTACKS))
+    assert not set(run) & without
+    assert ("lite0-probe", "cutmix") in without
+    assert ("resnet18-scratch", "published") in without
+    assert ("lite2", "clean-mix") in run
+
+
+@pytest.mark.parametrize("attacks", [USUAL_ATTACKS, ("grey", "low-lr"), tuple(OWN_WAYS)])
+def test_calls_name_their_cells_as_verify_orders_them(attacks):
+    wanted, _ = calls(VICTIMS | {"fast": Victim("timm:resnet18", Mode.HIGH_LR)}, attacks, seeds=2)
+    for call in wanted:
+        specs = plan(call.backbones, None, (call.mode,), call.attacks)
+        assert len(specs) == len(call.cells)
+        for spec, (victim, attack) in zip(specs, call.cells, strict=True):
+            known = VICTIMS.get(victim, Victim("timm:resnet18", Mode.HIGH_LR))
+            assert spec.backbone == known.backbone
+            assert (spec.mode, spec.attack) == (
+                (known.mode, attack) if attack in ATTACKS else (Mode(attack), "none")
+            )
+        assert call.seeds == (2 if call.names == ("none",) else 1)
+
+
+def test_every_usual_attack_is_one():
+    for name in USUAL_ATTACKS:
+        require_attack(name)
+
+
+def test_a_victim_is_a_name_a_network_or_a_network_and_a_mode():
+    assert Victim.parse("lite0-probe") == VICTIMS["lite0-probe"]
+    assert Victim.parse("vit_b_16") == Victim("torchvision:vit_b_16", Mode.FULL)
+    assert Victim.parse("timm:resnet18@scratch") == Victim("timm:resnet18", Mode.SCRATCH)
+    assert victims_of(["lite0", "timm:tf_efficientnet_lite0", "lite0-probe"]) == {
+        "lite0": VICTIMS["lite0"],
+        "lite0-probe": VICTIMS["lite0-probe"],
+    }
+
+
+def test_the_exported_test_pictures_may_begin_anywhere(tmp_path):
+    script = export_fashion_mnist.__file__
+    words = ("--train", "0", "--test", "5", "--test-from", "1000")
+    subprocess.run([sys.executable, script, tmp_path, *words], check=True)
+    assert not (tmp_path / "train").exists()
+    names = sorted(path.stem for path in tmp_path.rglob("*.png"))
+    assert names == [f"{number:05}" for number in range(1000, 1005)]
+    _, labels = export_fashion_mnist.read(Path("/usr/share/datasets/fashion-mnist"), "t10k")
+    for path in tmp_path.rglob("*.png"):
+        assert path.parent.name == export_fashion_mnist.CLASSES[labels[int(path.stem)]]
+
+
+def test_fashion_is_tuned_on_other_pictures_than_those_reported(tmp_path):
+    tuning, reported = fashion(tmp_path, tuning=True), fashion(tmp_path, tuning=False)
+    assert tuning.train == reported.train
+    assert (tuning.tuning, reported.tuning) == (True, False)
+    parts = [digests(folder) for folder in (tuning.train, tuning.test, reported.test)]
+    assert [len(discover(folder).samples) for folder in (tuning.train, tuning.test)] == [3000, 1000]
+    assert [len(part) for part in parts[1:]] == [1000, 1000]
+    assert not parts[1] & parts[2]
+    assert not parts[0] & (parts[1] | parts[2])
+
+
+def test_no_stamp_is_in_two_parts(tmp_path, monkeypatch):
+    drawn: dict[str, list[Path]] = {}
+
+    def note(chosen: list[Path], folder: Path, _: object) -> None:
+        drawn.setdefault(folder.parent.name, []).extend(chosen)
+
+    monkeypatch.setattr(yardsticks, "_draw_stamps", note)
+    stamps(tmp_path, tuning=False)
+    classes = len(yardsticks.STAMP_CLASSES)
+    assert {part: len(paths) / classes for part, paths in drawn.items()} == yardsticks.STAMP_PARTS
+    every = [path for paths in drawn.values() for path in paths]
+    shown = {path.with_stem(path.stem.removesuffix("_mirror")) for path in every}
+    assert len({sha256_of(path) for path in every}) == len(shown) == len(every)
+
+
+def test_stamps_are_drawn_at_224_pixels_and_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(yardsticks, "STAMP_PARTS", {"train": 2, "test": 1, "tuning": 1})
+    monkeypatch.setattr(yardsticks, "SCENES", 2)
+    one, other = stamps(tmp_path / "a", tuning=False), stamps(tmp_path / "b", tuning=True)
+    assert one.size == 224
+    assert (one.test.name, other.test.name) == ("test", "tuning")
+    assert discover(one.train).classes == tuple(yardsticks.STAMP_CLASSES)
+    assert len(discover(one.train).samples) == 5 * 2 * 2
+    for path in one.train.rglob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.size == (224, 224)
+    assert digests(one.train) == digests(other.train)
+    assert not digests(one.train) & digests(one.test)
+
+
+def results_of(rows: tuple[Row, ...], **changes: object) -> Results:
+    report = make_report()
+    names = dict.fromkeys(row.method for row in rows)
+    pictures = Pictures(name="own", tuning=False, n_train=9, n_test=8, classes=2, chance=0.5)
+    entries = tuple(
+        Entry(
+            name=name,
+            title=f"title of {name}",
+            source="a paper",
+            settings={},
+            seconds=1.0,
+            quality=report.quality,
+        )
+        for name in names
+    )
+    facts = {"eps": "8/255", "seed": 0, "finished": True, "left_out": ()} | changes
+    environment = report.environment
+    return Results(pictures=pictures, methods=entries, rows=rows, environment=environment, **facts)
+
+
+def test_the_table_has_the_control_first_and_a_dash_for_what_is_not_there_yet():
+    plain = make_cell(peak=0.25, final=0.2, control_peak=0.9, control_final=0.8, seeds=(0,))
+    grey = make_cell(attack="grey", peak=0.5, final=0.4, control_peak=0.7, control_final=0.6)
+    rows = (
+        Row(method="a", victim="v", attack="none", cell=plain),
+        Row(method="b", victim="v", attack="none", cell=plain.model_copy(update={"peak": 0.3})),
+        Row(method="a", victim="v", attack="grey", cell=grey),
+    )
+    results = results_of(rows, finished=False, left_out=("v, cutmix: it cannot",))
+    assert grid(results) == [
+        ["method", "none", "grey (mean of 3)"],
+        [CONTROL, "90.0 / 80.0", "70.0 / 60.0"],
+        ["title of a", "25.0 / 20.0", "50.0 / 40.0"],
+        ["title of b", "30.0 / 20.0", "-"],
+    ]
+    text = markdown(results)
+    assert "NOT FINISHED" in text
+    assert "| title of b | 30.0 / 20.0 | - |" in text
+    assert "- Not run: v, cutmix: it cannot" in text
+
+
+def test_figures_of_tuning_say_that_they_are_no_result():
+    rows = (Row(method="a", victim="v", attack="none", cell=make_cell()),)
+    results = results_of(rows)
+    assert "TUNING" not in markdown(results)
+    tuned = results.pictures.model_copy(update={"tuning": True})
+    assert "TUNING" in markdown(results.model_copy(update={"pictures": tuned}))
