@@ -40,7 +40,7 @@ QUICK_PARTS = ("step", "io", "memory", "startup")
 PARTS = (*QUICK_PARTS, "authors", "quality")
 PHOTOS = Path("/usr/share/tuxpaint/templates")
 """Photos of the Debian package `tuxpaint-data`."""
-FEW, MANY = 2, 20
+FEW, MANY = 2, 10
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def _measure(
             photos = sorted(wanted.photos.glob("*.jpg"))[: FEW if quick else MANY]
             yield from measure_io(photos, folder, quick=quick)
             if wanted.published:
-                yield from measure_flat_efforts(wanted.published, 10 * MANY)
+                yield from measure_flat_efforts(wanted.published, 20 * MANY)
         case "memory":
             yield from measure_memory(folder, quick=quick)
         case "startup":
