@@ -85,6 +85,8 @@ class Photos:
         self.writer = Writer(
             folder=folder / "protected",
             noise=self.noise,
+            grid=(side, side),
+            seed=0,
             class_index={LABEL: 0},
             names=output_names([sample.name for sample in self.samples]),
             levels=Eps.parse("8/255").levels,
