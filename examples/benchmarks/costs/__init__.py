@@ -1,0 +1,1 @@
+"""What `speed.py` measures, one module a kind of cost."""

@@ -1,0 +1,244 @@
+"""Reading, changing and writing pictures against a loop of a few lines of Pillow and NumPy."""
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from costs.clock import in_turns
+from costs.figures import Comparison
+from protect.bait.patterns import TILE, ClassPatterns
+from protect.budget import resize_noise
+from protect.config import DEFAULT_MAX_PIXELS, Eps
+from protect.data.decode import decode
+from protect.data.discover import Sample
+from protect.output.encode import COMPRESS_LEVEL, encode_png
+from protect.output.names import output_names
+from protect.output.writer import Writer, apply_noise
+from protect.system.device import generator
+from protect.system.parallel import ordered_map
+
+PART = "io"
+GOAL = 1.1
+LEVELS = (1, 3, 6, 9)
+LABEL = "photo"
+LARGEST_PATTERN = 224
+"""Side of the noise for photos above it, as a run on a GPU makes it."""
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of picture file.
+
+    Attributes:
+        side: Of the square that photos are cut to and shrunk to; None keeps them as they are.
+        suffix: ".png" or ".jpg".
+    """
+
+    side: int | None
+    suffix: str
+
+    def __str__(self) -> str:
+        return f"{f'{self.side} px' if self.side else 'whole'} {self.suffix[1:].upper()}"
+
+
+CASES = (
+    Case(64, ".png"),
+    Case(224, ".png"),
+    Case(224, ".jpg"),
+    Case(512, ".jpg"),
+    Case(None, ".jpg"),
+)
+
+
+class Photos:
+    """The files of a case, the tool that protects them, and a bare loop that does the same.
+
+    Args:
+        case: Which kind of files.
+        originals: Photos to make them of.
+        folder: Empty; files are made and written there.
+    """
+
+    def __init__(self, case: Case, originals: Sequence[Path], folder: Path) -> None:
+        self.samples = tuple(_make(case, path, folder / "photos") for path in originals)
+        side = min(case.side or LARGEST_PATTERN, LARGEST_PATTERN)
+        patterns = ClassPatterns(
+            classes=1,
+            channels=3,
+            height=side,
+            width=side,
+            tile=TILE,
+            levels=Eps.parse("8/255").levels,
+            generator=generator(0, "patterns"),
+        )
+        self.noise = patterns.table().detach()
+        self.folder = folder
+        self.writer = Writer(
+            folder=folder / "protected",
+            noise=self.noise,
+            grid=(side, side),
+            seed=0,
+            class_index={LABEL: 0},
+            names=output_names([sample.name for sample in self.samples]),
+            levels=Eps.parse("8/255").levels,
+            max_pixels=DEFAULT_MAX_PIXELS,
+        )
+        self.fitting: dict[tuple[int, int], NDArray[np.int16]] = {}
+        for sample in self.samples:
+            picture = decode(sample.path)
+            size = picture.height, picture.width
+            levels = resize_noise(self.noise, *size)[0].round()
+            self.fitting[size] = levels.permute(1, 2, 0).numpy().astype(np.int16)
+
+    def protected(self) -> list[NDArray[np.uint8]]:
+        """Return the pixels that are published."""
+        return [apply_noise(decode(sample.path).pixels, self.noise[0]) for sample in self.samples]
+
+    def write(self, threads: int = 1) -> None:
+        """Do what a run does in its last stage, with the proof of every file."""
+        for _ in ordered_map(self.writer.write, self.samples, threads):
+            pass
+
+    def write_unproved(self) -> None:
+        """Do what of it the bare loop does too: decode, apply, encode."""
+        for sample in self.samples:
+            picture = decode(sample.path)
+            pixels = apply_noise(picture.pixels, self.noise[0])
+            data = encode_png(pixels, picture.alpha, picture.icc_profile)
+            (self.folder / "unproved.png").write_bytes(data)
+
+    def write_bare(self) -> None:
+        """Open, convert, add noise, save, with the noise at hand in the size of each picture."""
+        for sample in self.samples:
+            with Image.open(sample.path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            changed = pixels + self.fitting[pixels.shape[0], pixels.shape[1]]
+            published = np.clip(changed, 0, 255).astype(np.uint8)
+            Image.fromarray(published).save(self.folder / "bare.png")
+
+
+def measure_io(originals: Sequence[Path], folder: Path, *, quick: bool) -> Iterator[Comparison]:
+    """Compare for each kind of file, with one thread and with two, and PNG's levels of effort.
+
+    Args:
+        originals: Photos.
+        folder: Empty.
+        quick: Whether the smallest kind does.
+    """
+    cases, pairs = (CASES[:1], 2) if quick else (CASES, 5)
+    made = {case: Photos(case, originals, folder / str(case)) for case in cases}
+    with _one_thread():
+        for case, photos in made.items():
+            yield from _against_pillow(case, photos, pairs)
+        for case, photos in made.items():
+            yield _with_two_threads(case, photos, min(pairs, 3))
+        for case, photos in made.items():
+            yield from _efforts(str(case), photos.protected())
+
+
+def measure_flat_efforts(folder: Path, count: int) -> Iterator[Comparison]:
+    """Compare PNG's levels of effort on pictures that are published already, such as drawings.
+
+    Args:
+        folder: Of a run's output.
+        count: How many of them.
+    """
+    paths = sorted(folder.rglob("*.png"))
+    chosen = paths[:: max(1, len(paths) // count)][:count]
+    yield from _efforts(folder.name, [decode(path).pixels for path in chosen])
+
+
+def _against_pillow(case: Case, photos: Photos, pairs: int) -> Iterator[Comparison]:
+    per_picture = 1000 / len(photos.samples)
+    for what, ours in (
+        ("decode, apply, encode", photos.write_unproved),
+        ("the same and the proof of each file", photos.write),
+    ):
+        seconds = in_turns(ours, photos.write_bare, pairs)
+        yield Comparison.of_pairs(
+            PART,
+            f"{case}: {what}",
+            "ms CPU/picture",
+            [(mine.cpu * per_picture, bare.cpu * per_picture) for mine, bare in seconds],
+            "bare Pillow",
+            GOAL,
+        )
+
+
+def _with_two_threads(case: Case, photos: Photos, pairs: int) -> Comparison:
+    seconds = in_turns(lambda: photos.write(2), lambda: photos.write(1), pairs)
+    count = len(photos.samples)
+    return Comparison.of_pairs(
+        PART,
+        f"{case}: two threads",
+        "pictures/s",
+        [(count / two.wall, count / one.wall) for two, one in seconds],
+        "one thread",
+    )
+
+
+def _efforts(name: str, published: Sequence[NDArray[np.uint8]]) -> Iterator[Comparison]:
+    """Compare size and time of each level with those of the level that is used."""
+    images = [Image.fromarray(pixels.squeeze()) for pixels in published]
+    values = sum(pixels.size for pixels in published)
+    used_size, used_seconds = _encode_all(images, COMPRESS_LEVEL)
+    for level in LEVELS:
+        size, seconds = _encode_all(images, level)
+        for what, unit, mine, used in (
+            ("size", "bytes/value", size / values, used_size / values),
+            ("time", "ns CPU/value", seconds * 1e9 / values, used_seconds * 1e9 / values),
+        ):
+            yield Comparison.of_pairs(
+                PART,
+                f"{name}, effort {level}: {what}",
+                unit,
+                [(mine, used)],
+                f"effort {COMPRESS_LEVEL}",
+            )
+
+
+def _encode_all(images: Sequence[Image.Image], level: int) -> tuple[int, float]:
+    """Return the bytes and the CPU seconds, the least of three."""
+    times = []
+    for _ in range(3):
+        start, size = time.thread_time(), 0
+        for image in images:
+            file = io.BytesIO()
+            image.save(file, "PNG", compress_level=level)
+            size += file.tell()
+        times.append(time.thread_time() - start)
+    return size, min(times)
+
+
+def _make(case: Case, original: Path, folder: Path) -> Sample:
+    with Image.open(original) as image:
+        photo = image.convert("RGB")
+    if case.side:
+        edge = min(photo.size)
+        left, top = (photo.width - edge) // 2, (photo.height - edge) // 2
+        box = (left, top, left + edge, top + edge)
+        photo = photo.resize((case.side, case.side), Image.Resampling.LANCZOS, box)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (original.stem + case.suffix)
+    photo.save(path, quality=JPEG_QUALITY)
+    return Sample(name=path.name, path=path, label=LABEL)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread an operation: the costs are those of one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
