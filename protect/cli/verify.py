@@ -221,7 +221,7 @@ def verify(
         if shard:
             merge_all = typed(ctx, without=["shard"], plus=["--merge"])
             screen.hint(f"when all shards are done: {merge_all}")
-        elif result.verdict != "pass" and report is None:
+        elif result.verdict != "pass" and report is None and cache:
             # Finished trainings are kept, so this takes no time.
             screen.hint(typed(ctx, plus=["--report", "report.html"]))
         elif result.verdict == "pass" and result.tier in HARDER:
