@@ -616,7 +616,7 @@ def test_ctrl_c_says_how_to_go_on(done: Done, monkeypatch: pytest.MonkeyPatch):
         patch.setattr(Screen, "listen", interrupt)
         result = done.extend()
     assert result.exit_code == 130
-    assert f"go on with: protect run {done.photos} -o {done.out} --extend" in result.stderr
+    assert f"go on with: protect run {done.photos} --output {done.out} --extend" in result.stderr
 
 
 @pytest.mark.parametrize("finished", [True, False])
