@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.config import Eps, Preset, RunConfig, Shard, VerifyConfig, build
+from protect.config import Eps, Preset, RunConfig, Shard, TimeBudget, VerifyConfig, build
 from protect.errors import ConfigError
 
 
@@ -112,6 +112,63 @@ def test_own_counts_go_over_the_preset():
 def test_weight_files_are_published_without_their_folder():
     config = RunConfig(source="x", weights={"vit_b_16": "/home/ann/w.pth"})
     assert "/home" not in config.model_dump_json(exclude={"source", "output"})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("1h1m1s", 3661),
+        (" 0.5m ", 30),
+        ("0h2s", 2),
+    ],
+)
+def test_a_time_budget_in_seconds(text, seconds):
+    budget = RunConfig(source="x", time_budget=text).time_budget
+    assert budget.seconds == seconds
+    assert budget.text == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "300",
+        "0s",
+        "0",
+        "-5m",
+        "5 m",
+        "m",
+        "5x",
+        "1m1h",
+        "1s1s",
+        "nan",
+        "infs",
+        "1e3s",
+        "٣s",
+    ],
+)
+def test_an_impossible_time_budget_is_refused_with_a_hint(text):
+    with pytest.raises(ConfigError) as caught:
+        build(RunConfig, source="x", time_budget=text)
+    assert repr(text) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_time_without_a_unit_is_asked_about():
+    with pytest.raises(ConfigError) as caught:
+        TimeBudget.parse("5")
+    assert caught.value.hint == "did you mean 5m or 5s?"
+
+
+def test_time_and_rounds_exclude_each_other():
+    with pytest.raises(ConfigError, match="exclude each other"):
+        build(RunConfig, source="x", time_budget="5m", rounds=3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 10])

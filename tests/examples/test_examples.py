@@ -3,15 +3,20 @@
 import os
 import pickle
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from helpers import write_colours
 from PIL import Image
 from torchvision import datasets
+
+from protect.cli.app import app
+from protect.config import RunConfig, Shard, build
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -29,6 +34,37 @@ def test_the_python_api_goes_from_pictures_to_a_verdict(tmp_path):
         assert line in done.stdout
     # The last line is the verdict: sixteen pictures are too few for any but this one.
     assert done.stdout.splitlines()[-1].startswith("inconclusive: linear-probe")
+
+
+def test_the_jobs_for_slurm_are_commands_of_this_program(tmp_path):
+    """Submitted to an `sbatch` that only writes down what it is given."""
+    told = tmp_path / "told"
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text('#!/bin/bash\nprintf "%s\\n" "$@" "--end" >> "$TOLD"\necho 7\n')
+    sbatch.chmod(0o755)
+    script = EXAMPLES / "slurm.sh"
+    subprocess.run(["bash", "-n", script], check=True)
+    subprocess.run(
+        ["bash", script, "my photos", "out"],
+        check=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TOLD": str(told)},
+    )
+    jobs = told.read_text().split("--end\n")[:-1]
+    lines = [job.split("--wrap\n")[1].strip() for job in jobs]
+    assert len(lines) == 3
+    assert all("--dependency=after" in job for job in jobs[1:])
+    assert lines[0].startswith("torchrun --standalone --nproc-per-node 4 -m protect run ")
+    for line in lines:
+        words = shlex.split(line.replace("$SLURM_ARRAY_TASK_ID", "8"))
+        name, *rest = words[words.index("protect") + 1 :]
+        command = typer.main.get_command(app).commands[name]
+        parameters = command.make_context(name, rest).params
+        if name == "run":
+            build(RunConfig, **{k: parameters[k] for k in ("source", "preset", "batch_size")})
+            assert parameters["source"] == Path("my photos")
+        elif parameters["shard"]:
+            assert str(Shard.parse(parameters["shard"])) == "8/8"
+            assert "--array=1-8" in jobs[1]
 
 
 def cifar_files(folder: Path, kind: type[datasets.CIFAR10]) -> dict[str, np.ndarray]:

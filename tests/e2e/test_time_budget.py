@@ -1,0 +1,65 @@
+"""`protect run --time-budget`, and memory that runs out: what fits is said before it is too late."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import cli, write_colours
+
+SMALL = ("--size", "32", "-b", "2", "--preset", "quick", "--device", "cpu")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_a_time_that_is_too_short_names_the_least_which_works_and_can_be_made_again(tmp_path):
+    photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
+    short = cli("run", photos, "-o", out, *SMALL, "--time-budget", "1s")
+    assert short.exit_code == 2, short.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+    least = re.search(r"at least --time-budget (\d+)s", short.stderr)[1]
+
+    budget = 1.5 * int(least)
+    start = time.monotonic()
+    done = cli("run", photos, "-o", out, *SMALL, "--time-budget", f"{budget}s")
+    assert done.exit_code == 0, done.stderr
+    assert time.monotonic() - start < 1.1 * budget + 2  # the last round and a busy machine
+    manifest = json.loads((out / "manifest.json").read_text())
+    rounds = manifest["config"]["effort"]["rounds"]
+    assert rounds == len(manifest["bound"]) >= 10
+    assert f"--time-budget {budget}s: " in done.stderr
+    if any("slower" in note for note in manifest["notes"]):
+        pytest.skip("this machine became slower meanwhile, and said so")
+    again = cli("run", photos, "-o", tmp_path / "again", *SMALL, "--rounds", rounds)
+    assert again.exit_code == 0
+    assert files_of(out) == files_of(tmp_path / "again")
+    resumed = cli("run", photos, "-o", out, *SMALL, "--time-budget", f"{budget}s", "--resume")
+    assert resumed.exit_code == 0
+    assert "planned" not in resumed.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no address space")
+def test_memory_that_runs_out_names_the_batch_to_try_and_changes_nothing(tmp_path):
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    code = """
+import re, resource, sys
+from pathlib import Path
+import protect.run
+from protect.cli.app import app
+used = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + 600 * 2**20,) * 2)
+app(sys.argv[1:])
+"""
+    words = ("run", photos, "-o", tmp_path / "out", *SMALL, "--rounds", "1", "-b", "4096")
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 3, ran.stderr
+    assert "out of memory with 4096 pictures a step" in ran.stderr
+    assert "try --batch-size 2048" in ran.stderr
+    assert "Traceback" not in ran.stderr
