@@ -147,7 +147,7 @@ class Measurements(_Frozen):
     def circumstances(self) -> str:
         """What a reader must know of the machine."""
         words = (
-            f"{self.tool.device}, {self.cpus} CPUs, {self.threads} threads of PyTorch; "
+            f"On {self.tool.device}, {self.cpus} CPUs, {self.threads} threads of PyTorch; "
             f"load {self.load_before:.1f} before and {self.load_after:.1f} after; "
             f"median (smallest-largest, n)"
         )
@@ -168,7 +168,7 @@ class Measurements(_Frozen):
 
     def markdown(self) -> str:
         """Return a Markdown table for each part, below a line about the machine."""
-        blocks = [self.circumstances[0].upper() + self.circumstances[1:] + "."]
+        blocks = [f"{self.circumstances}."]
         for part in dict.fromkeys(row.part for row in self.comparisons):
             rows = [row.cells() for row in self.comparisons if row.part == part]
             lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
