@@ -73,6 +73,4 @@ def run(photos: Path, out: Path, *words: object) -> Ran:
     """Run `protect run` with the least effort."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EFFORTS, Preset.QUICK, LEAST)
-        # Bound by the head, no class is the anchor, whose noise may be too faint for grey pictures.
-        flags = (*TINY, "--binding", "head", *words)
-        return Ran(photos, out, cli("run", photos, "-o", out, *flags))
+        return Ran(photos, out, cli("run", photos, "-o", out, *TINY, *words))
