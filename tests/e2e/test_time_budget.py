@@ -1,4 +1,4 @@
-"""`protect run --time-budget`, and memory that runs out: what fits is said before it is too late."""
+"""`run --time-budget`, and memory that runs out: what fits is said before it is too late."""
 
 import json
 import re
