@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
@@ -32,6 +34,19 @@ def write_colours(folder: Path, per_class: int, seed: int = 0) -> Path:
             pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{i}.png")
     return folder
+
+
+def small_network(folder: Path) -> tuple[str, ...]:
+    """Return the flags for a small surrogate with random weights, written into `folder`.
+
+    It has batch normalisation, and no kinks, which would make rounding larger.
+    """
+    name = "test_efficientnet"
+    file = folder / "small.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(timm.create_model(name).state_dict(), file)
+    return "--surrogate", f"timm:{name}", "--weights", f"timm:{name}={file}"
 
 
 def noise_pictures(count: int, size: tuple[int, int] = (16, 16), seed: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ def together(code: str, count: int, *words: object) -> None:
         port = free.getsockname()[1]
     lines = "\n".join(f"    {line}" for line in code.splitlines())
     whole = f"import sys\nfrom protect.system.processes import joined\nwith joined():\n{lines}\n"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "bait")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     running = [
         subprocess.Popen(
             [sys.executable, "-c", whole, *map(str, words)],

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_engine import make_engine
+from bait.test_engine import make_engine
 
 from protect.bait import pace as pace_module
 from protect.bait.engine import Engine

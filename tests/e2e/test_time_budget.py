@@ -1,4 +1,4 @@
-"""`run --time-budget`, and memory that runs out: what fits is said before it is too late."""
+"""`protect run --time-budget`, and memory that runs out: said before it is too late."""
 
 import json
 import re
@@ -8,37 +8,40 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import cli, write_colours
+from helpers import cli, small_network, write_colours
 
-SMALL = ("--size", "32", "-b", "2", "--preset", "quick", "--device", "cpu")
+SMALL = ("--size", "32", "-b", "4", "--preset", "quick", "--device", "cpu")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_a_time_that_is_too_short_names_the_least_which_works_and_can_be_made_again(tmp_path):
+def test_a_time_that_is_too_short_names_the_least_which_works_and_can_be_made_again(
+    tmp_path, tmp_path_factory
+):
     photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
-    short = cli("run", photos, "-o", out, *SMALL, "--time-budget", "1s")
+    flags = (*small_network(tmp_path_factory.mktemp("weights")), *SMALL)
+    short = cli("run", photos, "-o", out, *flags, "--time-budget", "1s")
     assert short.exit_code == 2, short.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
     least = re.search(r"at least --time-budget (\d+)s", short.stderr)[1]
 
     budget = 1.5 * int(least)
     start = time.monotonic()
-    done = cli("run", photos, "-o", out, *SMALL, "--time-budget", f"{budget}s")
+    done = cli("run", photos, "-o", out, *flags, "--time-budget", f"{budget}s")
     assert done.exit_code == 0, done.stderr
     assert time.monotonic() - start < 1.1 * budget + 2  # the last round and a busy machine
     manifest = json.loads((out / "manifest.json").read_text())
     rounds = manifest["config"]["effort"]["rounds"]
     assert rounds == len(manifest["bound"]) >= 10
     assert f"--time-budget {budget}s: " in done.stderr
-    if any("slower" in note for note in manifest["notes"]):
-        pytest.skip("this machine became slower meanwhile, and said so")
-    again = cli("run", photos, "-o", tmp_path / "again", *SMALL, "--rounds", rounds)
+    again = cli("run", photos, "-o", tmp_path / "again", *flags, "--rounds", rounds)
     assert again.exit_code == 0
-    assert files_of(out) == files_of(tmp_path / "again")
-    resumed = cli("run", photos, "-o", out, *SMALL, "--time-budget", f"{budget}s", "--resume")
+    # Not where this machine became slower meanwhile, which is said.
+    slower = any("slower" in note for note in manifest["notes"])
+    assert slower or files_of(out) == files_of(tmp_path / "again")
+    resumed = cli("run", photos, "-o", out, *flags, "--time-budget", f"{budget}s", "--resume")
     assert resumed.exit_code == 0
     assert "planned" not in resumed.stderr
 

@@ -10,25 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from helpers import cli, write_colours
+from helpers import cli, small_network, write_colours
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from together import torchrun
 
-NETWORK = "timm:test_efficientnet"
 PATIENCE = 240.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def flags(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """A small surrogate with batch normalisation and without kinks, which would grow rounding."""
-    file = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(timm.create_model(NETWORK.removeprefix("timm:")).state_dict(), file)
-    network = ("--surrogate", NETWORK, "--weights", f"{NETWORK}={file}")
+    network = small_network(tmp_path_factory.mktemp("weights"))
     return (*network, "--size", "32", "-b", "9", "--device", "cpu", "-j", "1")
 
 

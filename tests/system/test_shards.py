@@ -52,7 +52,7 @@ def test_batch_norm_goes_by_the_whole_batch_whatever_the_share(tmp_path):
 
 
 ENGINE = """
-from test_engine import make_engine
+from bait.test_engine import make_engine
 from protect.config import Binding, Effort
 
 for binding in Binding:
