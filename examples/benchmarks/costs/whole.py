@@ -12,13 +12,12 @@ from costs.clock import timed
 from costs.figures import Comparison
 from costs.step import BarePasses
 from protect import RunConfig, VerifyConfig, protect_folder, verify_folder
-from protect.config import Existing, Mode
+from protect.config import Existing, Mode, TimeBudget
 from protect.documents.manifest import Manifest
 from protect.documents.verify_report import VerifyReport
 from protect.events import Listener
 
-MINUTES = (1.0, 2.0, 5.0, 10.0)
-CALIBRATION_ROUNDS = 3
+MINUTES = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,7 @@ def measure_quality(
     *,
     quick: bool,
 ) -> Iterator[Comparison]:
-    """Measure what a stranger learns after some minutes of generation.
-
-    The rounds that fit are estimated from a short run, as the rates of the loop fade towards its
-    end; the seconds that they took are measured.
+    """Measure what a stranger learns from runs of some minutes (`--time-budget`).
 
     Args:
         train: Pictures in class folders.
@@ -101,30 +97,23 @@ def measure_quality(
         quick: Whether a single tiny round does.
     """
     config = _run_config(train, folder, device, quick)
-    if quick:
-        rounds_of_budget = {0.0: 1}
-    else:
-        trial = protect_folder(config.model_copy(update={"rounds": CALIBRATION_ROUNDS}), listener)
-        seconds_a_round = trial.timing.optimise / CALIBRATION_ROUNDS
-        rounds_of_budget = {
-            minutes: max(1, round(60 * minutes / seconds_a_round)) for minutes in MINUTES
-        }
-    for minutes, rounds in rounds_of_budget.items():
-        manifest = protect_folder(config.model_copy(update={"rounds": rounds}), listener)
+    for minutes in (0,) if quick else MINUTES:
+        budget = None if quick else TimeBudget.parse(f"{minutes}m")
+        manifest = protect_folder(config.model_copy(update={"time_budget": budget}), listener)
         report = _verify(config.output, test, device, listener, quick)
         yield from _quality_rows(minutes, manifest, report)
 
 
-def _quality_rows(minutes: float, manifest: Manifest, report: VerifyReport) -> Iterator[Comparison]:
+def _quality_rows(minutes: int, manifest: Manifest, report: VerifyReport) -> Iterator[Comparison]:
     cell = report.cells[0]
-    took = f"{manifest.timing.optimise:.0f} s, {len(manifest.bound)} rounds"
+    took = f"{manifest.timing.optimise:.0f} s for {len(manifest.bound)} rounds"
     for name, ours, control in (
         ("peak", cell.peak, cell.control_peak),
         ("final", cell.final, cell.control_final),
     ):
         yield Comparison.of_pairs(
             "quality",
-            f"stranger's {name} accuracy after {minutes:g} min of generation ({took})",
+            f"stranger's {name} accuracy after a run of {minutes} min ({took})",
             "%",
             [(100 * ours, 100 * control)],
             "control",
