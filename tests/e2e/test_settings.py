@@ -31,7 +31,7 @@ OPTIONS = [
     and parameter.name not in ("config_file", "print_config", "no_colour")
 ]
 CHOICES = [choice.value for kind in vars(config).values() if is_enum(kind) for choice in kind]
-CANDIDATES = ("3", "64", "0.5", "4/255", "1/4", "cpu", "a=b", "x", *CHOICES)
+CANDIDATES = ("3", "64", "0.5", "4/255", "1/4", "cpu", "60s", "a=b", "x", *CHOICES)
 """One of them is legal and not the default, whatever the option."""
 
 
