@@ -14,11 +14,12 @@ from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import IMAGE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
-from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
+from protect.documents.manifest import ImageRecord, Manifest
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.compare import Comparison, compare
 from protect.output.folder import StateFolder
+from protect.output.manifest_place import find_manifest
 from protect.system.device import thread_count
 from protect.system.files import is_within, sha256_of, stays_below
 from protect.system.parallel import ordered_map
@@ -61,7 +62,8 @@ def check_folder(config: CheckConfig, listener: Listener = ignore) -> CheckRepor
 
 def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examination:
     """Check a folder as `check_folder` does, and keep what was seen of its pictures."""
-    manifest = Manifest.read(config.protected)
+    file = find_manifest(config.protected, config.manifest)
+    manifest = Manifest.read(file)
     source = find_source(config.protected, config.source)
     threads = thread_count(config.workers)
 
@@ -74,17 +76,17 @@ def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examinat
             listener(StageAdvanced())
             findings.append(finding)
     problems = [problem for finding in findings for problem in finding.problems]
-    problems += _contradictions(manifest)
+    problems += _contradictions(manifest, file.name)
     problems += _extra_files(config.protected, manifest)
     problems += _wrong_labels(config.protected, manifest)
     if not manifest.images:
-        empty = Problem(file=MANIFEST_NAME, kind="count", message="it lists no pictures at all")
+        empty = Problem(file=file.name, kind="count", message="it lists no pictures at all")
         problems.append(empty)
     notes = []
     if source is None:
         notes.append("the originals are not at hand, so the budget was not measured again")
     else:
-        problems += _original_labels(config.protected, source, manifest)
+        problems += _original_labels(config.protected, source, manifest, file.name)
     pairs = {
         record.source: finding.pair
         for record, finding in zip(manifest.images, findings, strict=True)
@@ -168,11 +170,11 @@ def _examine(
     return _Finding(tuple(problems), pair)
 
 
-def _contradictions(manifest: Manifest) -> Iterator[Problem]:
+def _contradictions(manifest: Manifest, file: str) -> Iterator[Problem]:
     """Find what a manifest says twice and not the same."""
 
     def problem(kind: ProblemKind, message: str) -> Problem:
-        return Problem(file=MANIFEST_NAME, kind=kind, message=message)
+        return Problem(file=file, kind=kind, message=message)
 
     eps = manifest.eps
     try:
@@ -246,7 +248,9 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
             )
 
 
-def _original_labels(protected: Path, source: Path, manifest: Manifest) -> Iterator[Problem]:
+def _original_labels(
+    protected: Path, source: Path, manifest: Manifest, file: str
+) -> Iterator[Problem]:
     """Compare the labels of the manifest with those of the originals, as `run` read them."""
     recorded = StateFolder.of(protected).read_run()
     labels = recorded.labels if recorded is not None else None
@@ -255,7 +259,7 @@ def _original_labels(protected: Path, source: Path, manifest: Manifest) -> Itera
     try:
         listing = discover(source, labels)
     except ProtectError as error:
-        yield Problem(file=MANIFEST_NAME, kind="original", message=error.message)
+        yield Problem(file=file, kind="original", message=error.message)
         return
     truth = {sample.name: sample.label for sample in listing.samples}
     for image in manifest.images:

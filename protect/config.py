@@ -116,6 +116,18 @@ class Tier(StrEnum):
     RELEASE = "release"
 
 
+class Rights(StrEnum):
+    """What the owner may state on data mining; each forbids the training of any network.
+
+    NOAI forbids training only. SEARCH_ONLY forbids all data mining but that of public search
+    engines, NOMINING all of it.
+    """
+
+    NOAI = "noai"
+    SEARCH_ONLY = "search-only"
+    NOMINING = "nomining"
+
+
 class OnError(StrEnum):
     """What to do about pictures that cannot be protected."""
 
@@ -336,6 +348,7 @@ class RunConfig(_Machine):
         source: Folder of pictures.
         output: Folder to write; its sibling `<output>.state` holds the private state.
         labels: CSV of `file_name,label`; None for class folders or a metadata file in the source.
+        manifest: File to write the manifest to; None for `manifest.json` beside the pictures.
         eps: Budget.
         surrogate: Backbone the noise is optimised against.
         preset: Effort, where `rounds`, `outer_steps` and `batch_size` do not say otherwise.
@@ -346,6 +359,7 @@ class RunConfig(_Machine):
         time_budget: Wall-clock time that the rounds are planned for instead; None for none.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
+        rights: What every published picture states on data mining; None for nothing.
         on_error: What to do about pictures that cannot be protected.
         existing: What to do about an output folder that is not empty.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
@@ -358,6 +372,7 @@ class RunConfig(_Machine):
     source: Path
     output: Path = DEFAULT_OUTPUT
     labels: Path | None = None
+    manifest: Path | None = None
     eps: EpsSetting = Eps.parse("8/255")
     surrogate: str = DEFAULT_BACKBONE
     preset: Preset = Preset.STANDARD
@@ -371,6 +386,7 @@ class RunConfig(_Machine):
     time_budget: TimeBudgetSetting | None = None
     size: int | None = Field(None, ge=32, le=1024)
     seed: int = Field(0, ge=0, lt=2**31)
+    rights: Rights | None = None
     on_error: OnError = OnError.STOP
     existing: Existing = Existing.REFUSE
 
@@ -401,6 +417,7 @@ class VerifyConfig(_Machine):
         tier: Which cells are run; None for "quick", or for the modes and attacks that are named.
         modes: Training modes to run instead of a tier.
         attacks: Attacks to run instead of a tier, by name.
+        manifest: Manifest of the folder; None to look for it.
         clean: The originals; None for the folder that `protect run` recorded.
         test: Clean held-out pictures in class folders; None splits the originals.
         test_fraction: Share of the originals held out for testing where `test` is None.
@@ -429,6 +446,7 @@ class VerifyConfig(_Machine):
     tier: Tier | None = None
     modes: tuple[Mode, ...] = ()
     attacks: tuple[str, ...] = ()
+    manifest: Path | None = None
     clean: Path | None = None
     test: Path | None = None
     test_fraction: float = Field(0.25, gt=0, lt=1)
@@ -476,11 +494,13 @@ class CheckConfig(_Frozen):
     Attributes:
         protected: Folder that `protect run` wrote.
         source: The originals; None for the folder that `protect run` recorded.
+        manifest: Manifest of the folder; None to look for it.
         workers: Threads that decode and hash.
     """
 
     protected: Path
     source: Path | None = None
+    manifest: Path | None = None
     workers: int | None = Field(None, ge=1, le=256)
 
 
@@ -490,6 +510,7 @@ class PreviewConfig(_Frozen):
     Attributes:
         protected: Folder that `protect run` wrote, or any labelled folder if `clean` is given.
         output: PNG file to write.
+        manifest: Manifest of the folder; None to look for it.
         clean: The originals; None for the folder that `protect run` recorded.
         per_class: Pictures of each class.
         classes: Names of the classes to show; none for all.
@@ -498,6 +519,7 @@ class PreviewConfig(_Frozen):
 
     protected: Path
     output: Path
+    manifest: Path | None = None
     clean: Path | None = None
     per_class: int = Field(2, ge=1, le=1000)
     classes: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from protect.output.folder import (
     refuse_occupied,
     require_same_pictures,
 )
+from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.writer import apply_noise
 from protect.run import new_engine, settings_of_bytes
@@ -94,6 +95,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     make_deterministic()
     refuse_stray_weights(config.weights, [config.surrogate])
     refuse_occupied(config.output, config.existing)
+    refuse_manifest_place(config)
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
@@ -254,7 +256,7 @@ def _try_writing(
     def publish(sample: Sample) -> tuple[int, int]:
         picture = decode(sample.path, config.max_pixels)
         pixels = apply_noise(picture.pixels, noise[listing.class_index[sample.label]])
-        data = encode_png(pixels, picture.alpha, picture.icc_profile)
+        data = encode_png(pixels, picture.alpha, picture.icc_profile, config.rights)
         measure(picture.pixels, pixels)
         return len(data), pixels.size
 

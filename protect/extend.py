@@ -18,11 +18,11 @@ from protect.data.discover import Listing, discover
 from protect.data.reading import require_readable
 from protect.data.walk import some_names
 from protect.documents.document import Tool
-from protect.documents.manifest import MANIFEST_NAME, Extension, Manifest
+from protect.documents.manifest import Extension, Manifest
 from protect.errors import InputError, OutputError
 from protect.events import Listener, Notice, ignore, stage
 from protect.output.earlier import EarlierRun, read_earlier, require_run, set_aside
-from protect.output.folder import only_run, refuse_occupied, remove_half_written
+from protect.output.folder import manifest_of, only_run, refuse_occupied, remove_half_written
 from protect.output.growth import (
     Look,
     Plan,
@@ -108,6 +108,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
         names=plan.names,
         levels=earlier.manifest.eps.levels,
         max_pixels=config.max_pixels,
+        rights=config.rights,
     )
     for sample in plan.to_write:
         writer.target(sample)  # a link that leads elsewhere is refused now, not half-way
@@ -148,7 +149,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
             "extended": (*earlier.manifest.extended, *([changes] if changes.is_any else [])),
         }
     )
-    manifest.write(config.output / MANIFEST_NAME)
+    manifest.write(manifest_of(config.output))
     earlier.state.write_journal(images)
     earlier.state.write_run(record.model_copy(update={"unfinished": ()}))
     return manifest

@@ -15,6 +15,7 @@ from protect.errors import ConfigError, ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.compare import compare
 from protect.output.folder import require_report_place
+from protect.output.manifest_place import find_manifest
 from protect.report.examples import AMPLIFICATION, amplified, shown, view_of
 from protect.report.sheet import Row, draw_sheet
 from protect.subject import originals_to_pair_with, pair_by_path
@@ -81,7 +82,7 @@ def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> Previe
 
 def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path]:
     """Return all pairs, sorted by original, and the folder of the originals."""
-    to_pair_with = originals_to_pair_with(config.protected, config.clean)
+    to_pair_with = originals_to_pair_with(config.protected, config.clean, config.manifest)
     if to_pair_with is not None:
         originals = to_pair_with
         paired = pair_by_path(config.protected, originals).pairs
@@ -93,7 +94,7 @@ def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path]:
                 f"the originals of {config.protected} are not at hand", "name them with --clean DIR"
             )
         originals = recorded
-        images = Manifest.read(config.protected).images
+        images = Manifest.read(find_manifest(config.protected, config.manifest)).images
         pairs = [_Pair(i.label, i.source, i.output, i.output_sha256) for i in images]
     return sorted(pairs, key=lambda pair: pair.source), originals
 

@@ -24,7 +24,7 @@ from protect.config import EFFORTS, Binding, Existing, OnError, Preset, RunConfi
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
-from protect.documents.manifest import MANIFEST_NAME, Manifest, Timing
+from protect.documents.manifest import Manifest, Timing
 from protect.errors import OutputError
 from protect.events import Listener, Notice, PartStarted, StageAdvanced, ignore, stage
 from protect.extend import extend_folder
@@ -40,6 +40,7 @@ from protect.output.folder import (
     refuse_bad_places,
     refuse_occupied,
 )
+from protect.output.manifest_place import refuse_manifest_place, settle_manifest
 from protect.output.names import output_names
 from protect.output.writer import Writer
 from protect.output.writing import seconds_to_write, write_labels, write_pictures
@@ -101,6 +102,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     refuse_stray_weights(config.weights, [config.surrogate])
     refuse_small_batches(config.effort.batch_size)
     from_first(lambda: refuse_occupied(config.output, config.existing))
+    from_first(lambda: refuse_manifest_place(config))
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
@@ -154,6 +156,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
                     config.output, settings, config.source, config.labels, reading.digests
                 )
             )
+        manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
         with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
             noise = _optimise(engine, pace, state, listener)
 
@@ -196,13 +199,13 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         ),
     )
     if is_first():
-        manifest.write(config.output / MANIFEST_NAME)
+        manifest.write(manifest_file)
     return from_first(lambda: manifest)
 
 
 def _public_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that are published: all but this machine's paths."""
-    hidden = {"source", "output", "labels", "existing"}
+    hidden = {"source", "output", "labels", "manifest", "existing"}
     return config.model_dump(mode="json", exclude=hidden) | {
         "effort": config.effort.model_dump(mode="json")
     }
@@ -335,4 +338,5 @@ def _writer(
         names=output_names([sample.name for sample in reading.samples]),
         levels=config.eps.levels,
         max_pixels=config.max_pixels,
+        rights=config.rights,
     )

@@ -17,7 +17,9 @@ from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
-from protect.output.folder import is_foreign_manifest, is_unfinished
+from protect.output.folder import is_unfinished
+from protect.output.manifest_file import is_foreign_manifest
+from protect.output.manifest_place import find_manifest
 from protect.report.examples import Example, make_example
 from protect.system.files import real_path, sha256_of
 from protect.system.parallel import ordered_map
@@ -113,7 +115,7 @@ def open_subject(
     Raises:
         InputError: If it is not what its manifest says, or there are no clean originals.
     """
-    clean = originals_to_pair_with(config.protected, config.clean)
+    clean = originals_to_pair_with(config.protected, config.clean, config.manifest)
     if clean is None:
         return _from_manifest(config, listener)
     subject = _from_pairs(
@@ -129,36 +131,42 @@ def open_subject(
     return replace(subject, notes=(promise, *subject.notes))
 
 
-def originals_to_pair_with(folder: Path, clean: Path | None) -> Path | None:
+def originals_to_pair_with(
+    folder: Path, clean: Path | None, manifest: Path | None = None
+) -> Path | None:
     """Return the originals by which a folder without a manifest of ours is read; None with one.
 
     Args:
         folder: Of published pictures.
         clean: The originals, if they were named.
+        manifest: The manifest, if it was named.
 
     Raises:
         InputError: If it has no manifest, because its run has not finished or it is another
-            tool's, and its originals were not named.
+            tool's, and its originals were not named; or if the named manifest is no file.
     """
-    manifest = folder / MANIFEST_NAME
-    if not manifest.exists() and is_unfinished(folder):
+    file = find_manifest(folder, manifest)
+    if not file.exists() and is_unfinished(folder):
         raise InputError(
-            f"the run that writes {folder} has not finished",
-            "let it end, or go on with it: the same `protect run` with --resume",
+            f"{file} does not exist: the run that writes {folder} has not finished",
+            "let it end, or go on with it: the same `protect run` with --resume; if it has ended, "
+            "and the manifest was moved, name it with --manifest",
         )
-    if manifest.exists() and not (is_foreign_manifest(manifest) and clean is not None):
+    is_foreign = manifest is None and is_foreign_manifest(file)
+    if file.exists() and not (is_foreign and clean is not None):
         return None
     if clean is None:
         raise InputError(
-            f"{manifest} does not exist",
-            "name the folder that `protect run` wrote; or, for the work of another tool, the "
-            "originals with --clean DIR",
+            f"{file} does not exist",
+            "name the folder that `protect run` wrote; if its manifest lies elsewhere, that with "
+            "--manifest; or, for the work of another tool, the originals with --clean DIR",
         )
     return clean
 
 
 def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
-    manifest = Manifest.read(config.protected)
+    file = find_manifest(config.protected, config.manifest)
+    manifest = Manifest.read(file)
     source = find_source(config.protected, config.clean)
     if source is None:
         raise InputError(
@@ -166,9 +174,10 @@ def _from_manifest(config: VerifyConfig, listener: Listener) -> Subject:
             "control and no clean test",
             "name them with --clean DIR",
         )
-    examination = examine_folder(
-        CheckConfig(protected=config.protected, source=source, workers=config.workers), listener
+    check_config = CheckConfig(
+        protected=config.protected, source=source, manifest=file, workers=config.workers
     )
+    examination = examine_folder(check_config, listener)
     check = examination.report
     if not check.ok:
         raise InputError(

@@ -31,6 +31,7 @@ from protect.events import Listener, Notice, PartStarted, ignore
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import StateFolder, require_report_place
+from protect.output.manifest_place import find_manifest
 from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
@@ -135,12 +136,14 @@ def _require_places(config: VerifyConfig) -> None:
 
     Raises:
         ConfigError: If a report is a folder or lies in none, or both are the same, or anything lies
-            among pictures.
+            among pictures or would replace the manifest.
     """
     files = [path for path in (config.report, config.junit) if path is not None]
     folders = [path for path in (config.protected, config.clean, config.test) if path is not None]
     for path in files:
         require_report_place(path, folders)
+        if real_path(path) == real_path(find_manifest(config.protected, config.manifest)):
+            raise ConfigError(f"{path} is the manifest", "name another file")
     if config.results is not None and any(is_within(config.results, place) for place in folders):
         raise ConfigError(f"{config.results} lies among the pictures", "name a folder elsewhere")
     if len(files) == 2 and real_path(files[0]) == real_path(files[1]):

@@ -9,6 +9,7 @@ from protect.cli.backbones import backbones
 from protect.cli.check import check
 from protect.cli.preview import preview
 from protect.cli.run import run
+from protect.cli.shards import pack, unpack
 from protect.cli.verify import verify
 
 app = typer.Typer(
@@ -48,6 +49,8 @@ app.command(
 )(preview)
 app.command(epilog=_examples("protect check ./protected"))(check)
 app.command(epilog=_examples("protect backbones vit"))(backbones)
+app.command(epilog=_examples("protect unpack ./shards -o ./photos"))(unpack)
+app.command(epilog=_examples("protect pack ./protected ./shards -o ./published"))(pack)
 
 
 def _version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
-from protect.cli.options import AsJson, NoColour, Quiet, Workers
+from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet, Workers
 from protect.config import CheckConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
@@ -19,6 +19,7 @@ def check(
     source: Annotated[
         Path | None, typer.Option(help="The originals; the recorded source if not given.")
     ] = None,
+    manifest: ManifestFile = None,
     workers: Workers = None,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -30,7 +31,9 @@ def check(
     """
     screen = Screen(quiet, no_colour)
     with answered(screen):
-        config = build(CheckConfig, protected=protected, source=source, workers=workers)
+        config = build(
+            CheckConfig, protected=protected, source=source, manifest=manifest, workers=workers
+        )
         from protect.check import check_folder
 
         report = check_folder(config, screen.listen)

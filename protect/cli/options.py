@@ -47,6 +47,14 @@ Size = Annotated[
         help="Side in pixels at which the network sees the pictures.", rich_help_panel=METHOD
     ),
 ]
+ManifestFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        help="Manifest of the folder; looked for there, and where its run put it, if not given.",
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option(

@@ -7,7 +7,7 @@ import typer
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
-from protect.cli.options import AsJson, NoColour, Quiet
+from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
 from protect.config import PreviewConfig, build
 from protect.console import Screen
 from protect.report.tables import preview_summary
@@ -27,6 +27,7 @@ def preview(
             "shown, also one without a manifest.",
         ),
     ] = None,
+    manifest: ManifestFile = None,
     per_class: Annotated[int, typer.Option(help="Pictures of each class.")] = 2,
     classes: Annotated[
         list[str] | None,
@@ -46,6 +47,7 @@ def preview(
             PreviewConfig,
             protected=protected,
             output=output,
+            manifest=manifest,
             clean=clean,
             per_class=per_class,
             classes=tuple(classes or ()),

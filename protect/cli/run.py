@@ -31,6 +31,7 @@ from protect.config import (
     NoiseMode,
     OnError,
     Preset,
+    Rights,
     RunConfig,
     Targets,
     build,
@@ -54,6 +55,13 @@ def run(
     labels: Annotated[
         Path | None,
         typer.Option(help="CSV with columns file_name,label; overrules the folders."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the manifest here in place of OUTPUT, to publish the folder without it.",
+        ),
     ] = None,
     eps: Annotated[
         str, typer.Option(help="Largest change of any channel of any pixel, as 8/255 or 0.03.")
@@ -110,6 +118,13 @@ def run(
         ),
     ] = None,
     seed: Seed = 0,
+    rights: Annotated[
+        Rights | None,
+        typer.Option(
+            help="State in every picture, as IPTC/PLUS metadata, that AI training is prohibited; "
+            "or all data mining but that of search engines; or all."
+        ),
+    ] = None,
     on_error: Annotated[
         OnError,
         typer.Option(
@@ -192,6 +207,7 @@ def run(
             source=source,
             output=output,
             labels=labels,
+            manifest=manifest,
             eps=eps,
             preset=preset,
             surrogate=surrogate,
@@ -204,6 +220,7 @@ def run(
             batch_size=batch_size,
             time_budget=time_budget,
             seed=seed,
+            rights=rights,
             on_error=on_error,
             existing=chosen[0] if chosen else Existing.REFUSE,
             max_pixels=max_pixels,
@@ -222,16 +239,16 @@ def run(
             raise typer.Exit(status)
         from protect.run import protect_folder
 
-        manifest = protect_folder(config, screen.listen)
+        written = protect_folder(config, screen.listen)
         if not is_first():
             return
         if json:
-            screen.document(manifest)
+            screen.document(written)
         else:
-            screen.result(run_summary(manifest))
+            screen.result(run_summary(written))
         screen.hint(command("preview", output, "-o", "sheet.png"))
         screen.hint(command("verify", output))
-        left_out = manifest.refused or any(i.status == "unchanged" for i in manifest.images)
+        left_out = written.refused or any(i.status == "unchanged" for i in written.images)
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
 
 

@@ -13,6 +13,7 @@ from protect.cli.options import (
     OUTPUT,
     AsJson,
     Device,
+    ManifestFile,
     NoColour,
     Offline,
     Quiet,
@@ -65,6 +66,7 @@ def verify(
             help="Attack on the noise to run instead of a tier, such as jpeg10; may be repeated."
         ),
     ] = None,
+    manifest: ManifestFile = None,
     clean: Annotated[
         Path | None,
         typer.Option(
@@ -180,6 +182,7 @@ def verify(
             tier=tier,
             modes=tuple(mode or ()),
             attacks=tuple(attack or ()),
+            manifest=manifest,
             clean=clean,
             test=test,
             test_fraction=test_fraction,

@@ -81,7 +81,9 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
     if not walk.pictures:
         raise InputError(
             f"{root} holds no pictures that can be read",
-            "give a folder of JPEG, PNG, WebP or TIFF pictures",
+            "take the pictures out of the tar shards first, with `protect unpack`"
+            if any(name.endswith(".tar") for name in walk.others)
+            else "give a folder of JPEG, PNG, WebP or TIFF pictures",
             [*notes, *map(str, walk.refused)],
         )
     if table is None:

@@ -1,4 +1,4 @@
-"""The manifest of a run, which lies beside the published pictures."""
+"""The manifest of a run, which lies beside the published pictures unless its owner keeps it."""
 
 import json
 from pathlib import Path
@@ -215,19 +215,19 @@ class Manifest(Document):
         write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the manifest of a protected folder.
+    def read(cls, path: Path) -> Self:
+        """Read a manifest.
 
         Raises:
             InputError: If there is none, or it is not one of a version this tool reads.
         """
-        path = folder / MANIFEST_NAME
         try:
             data = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise InputError(
                 f"{path} does not exist",
-                "name the folder that `protect run` wrote, or run it first",
+                "name the folder that `protect run` wrote, or run it first; a manifest that lies "
+                "elsewhere is named with --manifest",
             ) from None
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} cannot be read: {error}", _DAMAGED) from None

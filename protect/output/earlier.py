@@ -8,13 +8,14 @@ from protect.config import RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
-from protect.output.folder import RunRecord, StateFolder
-from protect.system.files import write_atomically
+from protect.output.folder import RunRecord, StateFolder, manifest_of
+from protect.system.files import real_path, write_atomically
 
 _OF_EACH_CALL = {
     "source",
     "output",
     "labels",
+    "manifest",
     "existing",
     "on_error",
     "max_pixels",
@@ -90,6 +91,11 @@ class EarlierRun:
                 "leave them out, or protect everything anew with --overwrite",
                 differing,
             )
+        file = manifest_of(self.output)
+        if config.manifest is not None and real_path(config.manifest) != real_path(file):
+            raise OutputError(
+                f"--extend leaves the manifest where it is, which is {file}", "leave --manifest out"
+            )
         own = _OF_EACH_CALL - (_REMEMBERED - config.model_fields_set)
         return recorded.model_copy(update={name: getattr(config, name) for name in own})
 
@@ -104,7 +110,7 @@ class EarlierRun:
             return build(RunConfig, **settings, **places)
         except ConfigError as error:
             raise OutputError(
-                f"the settings in {self.output / MANIFEST_NAME} cannot be used",
+                f"the settings in {manifest_of(self.output)} cannot be used",
                 "restore it from a copy, or protect everything anew with --overwrite",
                 error.details or (error.message,),
             ) from None
@@ -138,12 +144,13 @@ def read_earlier(output: Path) -> EarlierRun:
             "can get the same noise",
             f"put {state.path} back beside the folder, or protect everything anew with --overwrite",
         )
-    if not (output / MANIFEST_NAME).exists():
+    file = manifest_of(output)
+    if not file.exists():
         raise OutputError(
             f"the run in {output} was not finished, so it cannot be extended",
             "finish it with --resume and the flags of that run",
         )
-    return EarlierRun(output, state, record, Manifest.read(output))
+    return EarlierRun(output, state, record, Manifest.read(file))
 
 
 def set_aside(earlier: EarlierRun, name: str) -> None:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from protect.config import Existing
 from protect.data.walk import printable_name
-from protect.documents.document import TOOL_NAME
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
 from protect.errors import ConfigError, InputError, OutputError
+from protect.output.manifest_file import is_our_manifest, listed
 from protect.system.files import (
     appended_lines,
     is_within,
@@ -37,6 +37,7 @@ class RunRecord(BaseModel):
         digests: Source name -> sha256 of the file, of every picture that was read.
         extended: Whether an extension of the finished run was ever begun.
         unfinished: Output names that extensions not yet finished were to write.
+        manifest: Where the manifest lies, or will; None for beside the pictures.
     """
 
     source: Path
@@ -45,6 +46,7 @@ class RunRecord(BaseModel):
     digests: dict[str, str] = {}
     extended: bool = False
     unfinished: tuple[str, ...] = ()
+    manifest: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,11 @@ class StateFolder:
                 records[record.source] = record
         return records
 
+    def has_written(self, manifest: Path) -> bool:
+        """Whether a file is a manifest of this output: it lists a picture that was written here."""
+        written = {(item.output, item.output_sha256) for item in self.read_journal().values()}
+        return not written.isdisjoint(listed(manifest).items())
+
 
 def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) -> None:
     """Stop where writing would touch the source, or would protect what is protected already.
@@ -203,7 +210,7 @@ def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) ->
                 "choose a folder elsewhere with -o",
             )
     for folder in (real_path(source), *real_path(source).parents):
-        if _is_our_manifest(folder / MANIFEST_NAME):
+        if _is_protected(folder):
             raise OutputError(
                 f"{folder} was written by protect: protecting it twice would break the budget",
                 "name the folder of the originals",
@@ -227,7 +234,7 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
                 "move it elsewhere, or choose another folder with -o",
             )
     occupied = (output.is_dir() and any(output.iterdir())) or state.run.is_file()
-    ours = _is_our_manifest(output / MANIFEST_NAME) or state.run.is_file()
+    ours = is_our_manifest(output / MANIFEST_NAME) or state.run.is_file()
     if occupied and existing is Existing.REFUSE:
         raise OutputError(
             f"the output folder {output} is not empty"
@@ -268,9 +275,12 @@ def remove_previous(output: Path) -> None:
     """
     state = StateFolder.of(output)
     names = {record.output for record in state.read_journal().values()}
-    names |= set(_listed(output / MANIFEST_NAME))
+    names |= listed(output / MANIFEST_NAME).keys()
     with suppress(OutputError):
-        names |= set(record.unfinished if (record := state.read_run()) else ())
+        if (record := state.read_run()) is not None:
+            names |= set(record.unfinished)
+            if record.manifest is not None and state.has_written(record.manifest):
+                record.manifest.unlink()
     for name in names:
         target = output / name
         if is_within(target, output):
@@ -386,7 +396,7 @@ def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
 
 
 def _or_extend(output: Path) -> str:
-    finished = (output / MANIFEST_NAME).exists()
+    finished = manifest_of(output).exists()
     return "; for pictures that were added or changed since, add --extend" if finished else ""
 
 
@@ -425,41 +435,30 @@ def _folders(output: Path) -> Iterator[Path]:
     return (path for path in output.rglob("*") if path.is_dir() and not path.is_symlink())
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def is_foreign_manifest(path: Path) -> bool:
-    """Say whether a file named like a manifest is sound JSON, but not written by this tool.
-
-    One that cannot be read is not: it may be a damaged one of ours.
-    """
-    data = _read_json(path)
-    return data is not None and not _is_ours(data)
-
-
 def is_unfinished(output: Path) -> bool:
     """Say whether a run has begun to write a folder and not written its manifest."""
-    return StateFolder.of(output).run.is_file() and not (output / MANIFEST_NAME).exists()
+    return StateFolder.of(output).run.is_file() and not manifest_of(output).exists()
 
 
-def _is_our_manifest(path: Path) -> bool:
-    return _is_ours(_read_json(path))
+def manifest_of(output: Path) -> Path:
+    """Return where the manifest of an output folder lies, or would.
+
+    Raises:
+        OutputError: If what its run noted of itself is damaged.
+    """
+    beside = output / MANIFEST_NAME
+    record = StateFolder.of(output).read_run()
+    if record is None or record.manifest is None:
+        return beside
+    return beside if beside.exists() and not record.manifest.exists() else record.manifest
 
 
-def _is_ours(data: Any) -> bool:
-    tool = data.get("tool") if isinstance(data, dict) else None
-    return isinstance(tool, dict) and tool.get("name") == TOOL_NAME
-
-
-def _listed(path: Path) -> list[str]:
-    data = _read_json(path)
-    images = data.get("images") if _is_ours(data) else None
-    return [
-        str(image["output"])
-        for image in (images if isinstance(images, list) else ())
-        if isinstance(image, dict) and "output" in image
-    ]
+def _is_protected(folder: Path) -> bool:
+    """Whether a run of this tool wrote the folder, wherever its manifest may be."""
+    if is_our_manifest(folder / MANIFEST_NAME):
+        return True
+    if folder.name:
+        with suppress(OutputError):
+            record = StateFolder.of(folder).read_run()
+            return record is not None and record.manifest is not None
+    return False

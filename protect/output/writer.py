@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protect.budget import publish, resize_noise, to_grey
+from protect.config import Rights
 from protect.data.decode import decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord
@@ -82,6 +83,7 @@ class Writer:
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
         max_pixels: Larger pictures are refused.
+        rights: What the owner states on data mining; None for nothing.
     """
 
     folder: Path
@@ -92,6 +94,7 @@ class Writer:
     names: Mapping[str, str]
     levels: int
     max_pixels: int
+    rights: Rights | None = None
 
     def target(self, sample: Sample) -> Path:
         """Return where a picture is published.
@@ -119,7 +122,7 @@ class Writer:
         source_sha256 = sha256_of(sample.path)
         original = decode(sample.path, self.max_pixels)
         pixels = apply_noise(original.pixels, self._noise_of(sample))
-        data = encode_png(pixels, original.alpha, original.icc_profile)
+        data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)
         target = self.target(sample)
         write_atomically(target, data)
 

@@ -46,7 +46,7 @@ def test_unknown_fields_and_newer_versions_are_refused(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text('{"schema_version": 2}')
     with pytest.raises(InputError, match="schema version 2"):
-        Manifest.read(tmp_path)
+        Manifest.read(path)
     path.write_text('{"schema_version": 1, "surprise": 1}')
     with pytest.raises(InputError, match="not a manifest"):
-        Manifest.read(tmp_path)
+        Manifest.read(path)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from protect.config import Rights
 from protect.output.encode import encode_png
 
 SIZES = st.integers(1, 20)
@@ -73,6 +74,10 @@ def test_nothing_but_pixels_and_profile_is_in_the_file() -> None:
     with_profile = encode_png(pixels, None, profile_bytes())
     assert set(chunks(with_profile)) == {b"IHDR", b"iCCP", b"IDAT", b"IEND"}
     assert not decoded(with_profile).getexif()
+    stated = encode_png(pixels, None, profile_bytes(), Rights.NOAI)
+    assert set(chunks(stated)) == {b"IHDR", b"iCCP", b"iTXt", b"IDAT", b"IEND"}
+    assert chunks(stated).index(b"iTXt") < chunks(stated).index(b"IDAT")
+    assert set(chunks(encode_png(pixels, None, None))) == {b"IHDR", b"IDAT", b"IEND"}
 
 
 @pytest.mark.parametrize("icc", [None, b"any bytes at all"])

@@ -1,0 +1,77 @@
+"""`protect unpack` and `protect pack`: tar shards to a folder and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protect.cli.answers import answered
+from protect.cli.hints import command
+from protect.cli.options import ManifestFile, NoColour, Quiet
+from protect.console import Screen
+from protect.errors import ExitCode
+from protect.report.tables import printable, some_of
+
+Shards = Annotated[
+    list[Path],
+    typer.Argument(help="Tar files as WebDataset has them, or folders of them; uncompressed."),
+]
+
+
+def unpack(
+    shards: Shards,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXTENSION",
+            help='Member of a sample that tells its class, such as txt; of json its "label". '
+            "cls, else json, if not given.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    no_colour: NoColour = False,
+) -> None:
+    """Take the pictures out of tar shards, into a folder that `protect run` reads.
+
+    Each shard becomes a folder; metadata.csv tells the classes. `protect pack` puts the protected
+    pictures back.
+    """
+    screen = Screen(quiet, no_colour)
+    with answered(screen):
+        from protect.data.tars import find_shards, unpack_shards
+
+        count = unpack_shards(find_shards(shards), output, label, screen.listen)
+        screen.result(f"{count} pictures")
+        screen.hint(command("run", output))
+
+
+def pack(
+    protected: Annotated[
+        Path, typer.Argument(help="What `protect run` made of the unpacked folder.")
+    ],
+    shards: Shards,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    manifest: ManifestFile = None,
+    quiet: Quiet = False,
+    no_colour: NoColour = False,
+) -> None:
+    """Write the shards again, with protected pictures in them.
+
+    Shards, keys and order stay; every picture is a PNG, all other members are as they were. A
+    sample whose picture was not protected is left out, and the exit status is then 1.
+    """
+    screen = Screen(quiet, no_colour)
+    with answered(screen):
+        from protect.data.tars import find_shards
+        from protect.documents.manifest import Manifest
+        from protect.output.manifest_place import find_manifest
+        from protect.output.pack import pack_shards
+
+        record = Manifest.read(find_manifest(protected, manifest))
+        packed = pack_shards(protected, record, find_shards(shards), output, screen.listen)
+        lines = [f"{packed.n_pictures} pictures"]
+        lines += [f"{count} {name} as they were" for name, count in packed.carried.items()]
+        lines += some_of([f"left out, not protected: {name}" for name in packed.left_out])
+        screen.result(printable("\n".join(lines)))
+        raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)
