@@ -72,6 +72,7 @@ def pack(
         packed = pack_shards(protected, record, find_shards(shards), output, screen.listen)
         lines = [f"{packed.n_pictures} pictures"]
         lines += [f"{count} {name} as they were" for name, count in packed.carried.items()]
-        lines += some_of([f"left out, not protected: {name}" for name in packed.left_out])
+        left_out = [f"left out, not protected: {name}" for name in packed.left_out]
+        lines += some_of(left_out, "the manifest has all that were protected")
         screen.result(printable("\n".join(lines)))
         raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)
