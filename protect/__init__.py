@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from protect.check import check_folder
-    from protect.config import CheckConfig, RunConfig, VerifyConfig
+    from protect.config.settings import CheckConfig, RunConfig, VerifyConfig
     from protect.documents.check_report import CheckReport
     from protect.documents.manifest import Manifest
     from protect.documents.verify_report import VerifyReport
@@ -39,9 +39,9 @@ __all__ = [
 
 _HOMES = {
     "check_folder": "protect.check",
-    "CheckConfig": "protect.config",
-    "RunConfig": "protect.config",
-    "VerifyConfig": "protect.config",
+    "CheckConfig": "protect.config.settings",
+    "RunConfig": "protect.config.settings",
+    "VerifyConfig": "protect.config.settings",
     "ProtectError": "protect.errors",
     "CheckReport": "protect.documents.check_report",
     "Manifest": "protect.documents.manifest",

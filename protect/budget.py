@@ -8,7 +8,7 @@ everywhere here; noise is in 8-bit levels of the same scale.
 import torch.nn.functional as F
 from torch import Tensor
 
-from protect.config import LEVELS_PER_UNIT
+from protect.config.values import LEVELS_PER_UNIT
 
 
 def resize_noise(noise: Tensor, height: int, width: int) -> Tensor:

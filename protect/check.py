@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from protect.config import CheckConfig, Eps
+from protect.config.settings import CheckConfig
+from protect.config.values import Eps
 from protect.data.decode import decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from protect.bait.engine import Engine
-from protect.config import OnError, RunConfig
+from protect.config.choices import OnError
+from protect.config.settings import RunConfig
 from protect.data.cache import cache_bytes, no_room
 from protect.data.decode import decode
 from protect.data.discover import Listing, Sample, discover

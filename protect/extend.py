@@ -13,7 +13,8 @@ from torch import Tensor
 
 from protect.bait.patterns import shifts_of
 from protect.bait.record import pattern_digests
-from protect.config import OnError, RunConfig
+from protect.config.choices import OnError
+from protect.config.settings import RunConfig
 from protect.data.discover import Listing, discover
 from protect.data.reading import require_readable
 from protect.data.walk import some_names

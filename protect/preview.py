@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from protect.check import find_source
-from protect.config import PreviewConfig
+from protect.config.settings import PreviewConfig
 from protect.data.decode import as_rgb, decode
 from protect.data.walk import some_names
 from protect.documents.manifest import Manifest

@@ -20,7 +20,8 @@ from protect.bait.patterns import TILE, ClassPatterns, shifts_of
 from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config import EFFORTS, Binding, Existing, OnError, Preset, RunConfig
+from protect.config.choices import Binding, Existing, OnError, Preset
+from protect.config.settings import EFFORTS, RunConfig
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from protect.check import examine_folder, find_source
-from protect.config import CheckConfig, VerifyConfig
+from protect.config.settings import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
 from protect.data.decode import as_rgb, decode
 from protect.data.discover import Listing, Sample, discover

@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from protect.config import Tier, VerifyConfig
+from protect.config.choices import Tier
+from protect.config.settings import VerifyConfig
 from protect.data.discover import Sample
 from protect.documents.document import Tool
 from protect.documents.verify_report import Cell, Quality, Split, VerifyReport

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protect.bait.patterns import ClassPatterns
 from protect.budget import publish, resize_noise, to_grey
-from protect.config import Eps
+from protect.config.values import Eps
 from protect.output.writer import apply_noise
 
 BUDGETS = {"1/255": 1, "4/255": 4, "7.6/255": 7, "8/255": 8, "0.03": 7, "16/255": 16}

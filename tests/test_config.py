@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.config import Eps, Preset, RunConfig, Shard, TimeBudget, VerifyConfig, build
+from protect.config.choices import Preset
+from protect.config.settings import RunConfig, VerifyConfig, build
+from protect.config.values import Eps, Shard, TimeBudget
 from protect.errors import ConfigError
 
 

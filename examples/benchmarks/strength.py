@@ -26,7 +26,7 @@ from methods import METHODS, Method, ProtectRun
 from protect import VerifyReport
 from protect.cli.answers import answered
 from protect.cli.options import Device, Quiet, Seed, Size, WeightFiles, Workers, weight_files
-from protect.config import Eps
+from protect.config.values import Eps
 from protect.console import Screen
 from protect.documents.document import Tool
 from protect.errors import ConfigError

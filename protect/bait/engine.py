@@ -24,7 +24,8 @@ from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, hardest, stage_at
 from protect.budget import publish
-from protect.config import Binding, Effort, Harden, Targets
+from protect.config.choices import Binding, Harden, Targets
+from protect.config.settings import Effort
 from protect.data.augment import random_crop_flip
 from protect.errors import MachineError
 from protect.system.device import generator, global_draws

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from protect.bait.jpeg import jpeg
-from protect.config import Harden
+from protect.config.choices import Harden
 
 QUALITIES = (10, 30, 50, 75)
 """Of JPEG, one drawn a look."""

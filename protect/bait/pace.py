@@ -6,7 +6,7 @@ from collections import deque
 
 from protect.bait.engine import Engine
 from protect.bait.state import pack, unpack
-from protect.config import TimeBudget
+from protect.config.values import TimeBudget
 from protect.errors import ConfigError
 from protect.system.processes import from_first
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from protect.budget import resize_noise, to_grey
-from protect.config import NoiseMode
+from protect.config.choices import NoiseMode
 from protect.system.shards import own, own_rows
 
 TILE = 8

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from protect.bait.targets import POLICIES
-from protect.config import Targets
+from protect.config.choices import Targets
 from protect.documents.manifest import FinalTarget, PatternDigest, TargetMapping
 
 

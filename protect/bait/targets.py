@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protect.config import Targets
+from protect.config.choices import Targets
 
 Rule = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 """(logits (B, K) of the clean pictures, true classes (B,), generator) -> targets (B,)."""

@@ -7,7 +7,7 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, NoColour, Quiet
-from protect.config import DEFAULT_OUTPUT
+from protect.config.choices import DEFAULT_OUTPUT
 from protect.console import Screen
 from protect.report.tables import backbones_summary
 

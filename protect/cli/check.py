@@ -8,7 +8,7 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet, Workers
-from protect.config import CheckConfig, build
+from protect.config.settings import CheckConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
 from protect.report.tables import check_summary

@@ -8,7 +8,7 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
-from protect.config import PreviewConfig, build
+from protect.config.settings import PreviewConfig, build
 from protect.console import Screen
 from protect.report.tables import preview_summary
 

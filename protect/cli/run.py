@@ -22,7 +22,7 @@ from protect.cli.options import (
     weight_files,
 )
 from protect.cli.settings import ConfigFile, PrintConfig, print_settings
-from protect.config import (
+from protect.config.choices import (
     DEFAULT_BACKBONE,
     DEFAULT_MAX_PIXELS,
     DEFAULT_OUTPUT,
@@ -32,10 +32,9 @@ from protect.config import (
     OnError,
     Preset,
     Rights,
-    RunConfig,
     Targets,
-    build,
 )
+from protect.config.settings import RunConfig, build
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
 from protect.report.dry_run import dry_run_summary

@@ -24,7 +24,8 @@ from protect.cli.options import (
     weight_files,
 )
 from protect.cli.settings import ConfigFile, PrintConfig, print_settings
-from protect.config import DEFAULT_BACKBONE, Mode, Tier, VerifyConfig, build
+from protect.config.choices import DEFAULT_BACKBONE, Mode, Tier
+from protect.config.settings import VerifyConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
 from protect.events import Notice

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from protect.config import DEFAULT_MAX_PIXELS
+from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.data.tiff_errors import tiff_errors
 from protect.errors import ImageRefused
 

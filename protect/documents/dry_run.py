@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from protect.config import Eps
+from protect.config.values import Eps
 from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
 from protect.documents.manifest import Labels, Refused
 

@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from protect.config import DEFAULT_MAX_PIXELS, Eps
+from protect.config.choices import DEFAULT_MAX_PIXELS
+from protect.config.values import Eps
 from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
 from protect.errors import ImageRefused, InputError
 from protect.system.files import write_atomically

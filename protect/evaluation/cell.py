@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from statistics import fmean
 
-from protect.config import Mode, VerifyConfig
+from protect.config.choices import Mode
+from protect.config.settings import VerifyConfig
 from protect.documents.document import Network
 from protect.documents.verify_report import Cell, Curve
 from protect.evaluation.bench import Bench, Training

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protect.config import Mode, Tier
+from protect.config.choices import Mode, Tier
 from protect.errors import ConfigError
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack

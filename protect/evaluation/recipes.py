@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from protect.config import Mode
+from protect.config.choices import Mode
 from protect.documents.verify_report import Training
 
 Trained = Literal["all", "late stages", "head"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protect.config import RunConfig, build
+from protect.config.settings import RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct

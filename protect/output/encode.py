@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from protect.config import Rights
+from protect.config.choices import Rights
 from protect.output.rights import PNG_KEYWORD, xmp_packet
 
 COMPRESS_LEVEL = 4

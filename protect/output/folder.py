@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from protect.config import Existing
+from protect.config.choices import Existing
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord
 from protect.errors import ConfigError, InputError, OutputError

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from protect.config import Existing, RunConfig
+from protect.config.choices import Existing
+from protect.config.settings import RunConfig
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError

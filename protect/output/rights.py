@@ -4,7 +4,7 @@ The property is `plus:DataMining` of the PLUS Coalition, which the IPTC Photo Me
 adopted since 2023.1. Must not import torch.
 """
 
-from protect.config import Rights
+from protect.config.choices import Rights
 
 PNG_KEYWORD = "XML:com.adobe.xmp"
 """The iTXt chunk in which PNG files carry XMP."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protect.budget import publish, resize_noise, to_grey
-from protect.config import Rights
+from protect.config.choices import Rights
 from protect.data.decode import decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord

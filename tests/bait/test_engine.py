@@ -12,7 +12,8 @@ from protect.bait.engine import Engine
 from protect.bait.looks import Batch, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.state import pack, unpack
-from protect.config import Binding, Effort, Targets
+from protect.config.choices import Binding, Targets
+from protect.config.settings import Effort
 from protect.errors import MachineError
 
 CLASSES, SIDE, LEVELS = 3, 8, 8

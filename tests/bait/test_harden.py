@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from protect.bait.harden import VIEWS, blurred, coarser, compressed, grey, plain, view_of_round
-from protect.config import Harden, RunConfig
+from protect.config.choices import Harden
+from protect.config.settings import RunConfig
 from protect.errors import ConfigError
 
 SIDE = 32

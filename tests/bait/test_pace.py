@@ -10,7 +10,7 @@ from bait.test_engine import make_engine
 from protect.bait import pace as pace_module
 from protect.bait.engine import Engine
 from protect.bait.pace import LEAST_ROUNDS, Pace
-from protect.config import TimeBudget
+from protect.config.values import TimeBudget
 from protect.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protect.bait.targets import POLICIES, cyclic, dissimilar, hardest, random, stage_at
-from protect.config import Targets
+from protect.config.choices import Targets
 
 RULES = [hardest, dissimilar, random, cyclic]
 

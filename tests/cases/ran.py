@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from typer.testing import Result
 
-from protect.config import EFFORTS, Preset
+from protect.config.choices import Preset
+from protect.config.settings import EFFORTS
 
 LEAST = EFFORTS[Preset.QUICK].model_copy(update={"outer_steps": 2})
 """No case is about how good the noise is."""

@@ -8,8 +8,8 @@ import pytest
 import typer
 from helpers import cli
 
-from protect import config
 from protect.cli.app import app
+from protect.config import choices
 
 
 def is_enum(kind: object) -> bool:
@@ -30,7 +30,7 @@ OPTIONS = [
     if parameter.param_type_name == "option"
     and parameter.name not in ("config_file", "print_config", "no_colour")
 ]
-CHOICES = [choice.value for kind in vars(config).values() if is_enum(kind) for choice in kind]
+CHOICES = [choice.value for kind in vars(choices).values() if is_enum(kind) for choice in kind]
 CANDIDATES = ("3", "64", "0.5", "4/255", "1/4", "cpu", "60s", "a=b", "x", *CHOICES)
 """One of them is legal and not the default, whatever the option."""
 

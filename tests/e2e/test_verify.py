@@ -13,7 +13,7 @@ import torchvision
 from helpers import FAST, cli, write_colours
 from PIL import Image, ImageOps
 
-from protect.config import Mode
+from protect.config.choices import Mode
 from protect.console import Screen
 from protect.evaluation.bench import Bench
 from protect.evaluation.journal import Result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protect.config import Mode, Tier
+from protect.config.choices import Mode, Tier
 from protect.errors import ConfigError
 from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack
 from protect.evaluation.plan import not_run, plan

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protect.config import Mode
+from protect.config.choices import Mode
 from protect.evaluation.recipes import recipe_for
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision import datasets
 
 from protect.cli.app import app
-from protect.config import RunConfig, Shard, build
+from protect.config.settings import RunConfig, build
+from protect.config.values import Shard
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -13,7 +13,8 @@ import torch
 from helpers import write_colours
 
 from protect.bait.engine import Engine
-from protect.config import EFFORTS, Preset
+from protect.config.choices import Preset
+from protect.config.settings import EFFORTS
 
 SPEED = Path(__file__).parents[2] / "examples" / "benchmarks" / "speed.py"
 

@@ -18,7 +18,8 @@ from quickstart import SHAPES, draw
 from torch import Tensor, nn
 
 from protect.bait.looks import Batch
-from protect.config import Binding, Harden, NoiseMode, RunConfig, Targets
+from protect.config.choices import Binding, Harden, NoiseMode, Targets
+from protect.config.settings import RunConfig
 from protect.data.cache import PixelCache
 from protect.documents.document import Network, Weights
 from protect.models.backbones import Backbone

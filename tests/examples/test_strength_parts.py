@@ -22,7 +22,7 @@ from harness.yardsticks import fashion, stamps
 from PIL import Image
 from reports import make_cell, make_report
 
-from protect.config import Mode
+from protect.config.choices import Mode
 from protect.data.discover import discover
 from protect.evaluation.attacks.registry import ATTACKS
 from protect.evaluation.plan import plan

@@ -26,7 +26,8 @@ import numpy as np
 from faults.processes import Process, files_of, stage_seconds
 from PIL import Image
 
-from protect.config import EFFORTS, Preset
+from protect.config.choices import Preset
+from protect.config.settings import EFFORTS
 from protect.evaluation.journal import ABANDONED_SECONDS
 
 FLAGS = ("--size", "32", "-b", "4", "--device", "cpu")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from protect.config import Rights
+from protect.config.choices import Rights
 from protect.output.encode import encode_png
 
 SIZES = st.integers(1, 20)

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from protect.config import Rights
+from protect.config.choices import Rights
 from protect.output.rights import xmp_packet
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

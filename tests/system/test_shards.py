@@ -53,7 +53,8 @@ def test_batch_norm_goes_by_the_whole_batch_whatever_the_share(tmp_path):
 
 ENGINE = """
 from bait.test_engine import make_engine
-from protect.config import Binding, Effort
+from protect.config.choices import Binding
+from protect.config.settings import Effort
 
 for binding in Binding:
     engine = make_engine(

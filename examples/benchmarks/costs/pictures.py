@@ -16,7 +16,8 @@ from costs.clock import in_turns
 from costs.figures import Comparison
 from protect.bait.patterns import TILE, ClassPatterns
 from protect.budget import resize_noise
-from protect.config import DEFAULT_MAX_PIXELS, Eps
+from protect.config.choices import DEFAULT_MAX_PIXELS
+from protect.config.values import Eps
 from protect.data.decode import decode
 from protect.data.discover import Sample
 from protect.output.encode import COMPRESS_LEVEL, encode_png

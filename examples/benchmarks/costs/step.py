@@ -32,15 +32,9 @@ from costs.clock import in_turns
 from costs.figures import Comparison
 from protect.bait.engine import Engine
 from protect.bait.patterns import TILE, ClassPatterns
-from protect.config import (
-    DEFAULT_BACKBONE,
-    EFFORTS,
-    Binding,
-    Effort,
-    Eps,
-    Preset,
-    Targets,
-)
+from protect.config.choices import DEFAULT_BACKBONE, Binding, Preset, Targets
+from protect.config.settings import EFFORTS, Effort
+from protect.config.values import Eps
 from protect.data.cache import PixelCache
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.features import WithFeatures

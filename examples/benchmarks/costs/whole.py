@@ -12,7 +12,8 @@ from costs.clock import timed
 from costs.figures import Comparison
 from costs.step import BarePasses
 from protect import RunConfig, VerifyConfig, protect_folder, verify_folder
-from protect.config import Existing, Mode, TimeBudget
+from protect.config.choices import Existing, Mode
+from protect.config.values import TimeBudget
 from protect.documents.manifest import Manifest
 from protect.documents.verify_report import VerifyReport
 from protect.events import Listener

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Self
 
-from protect.config import Mode
+from protect.config.choices import Mode
 from protect.errors import ConfigError
 from protect.evaluation.attacks.registry import ATTACKS, make_attack
 from protect.evaluation.plan import PLAIN, plan

@@ -16,7 +16,9 @@ from torch import Tensor
 
 import protect
 from protect import RunConfig, protect_folder
-from protect.config import DEFAULT_MAX_PIXELS, EFFORTS, Eps, Existing
+from protect.config.choices import DEFAULT_MAX_PIXELS, Existing
+from protect.config.settings import EFFORTS
+from protect.config.values import Eps
 from protect.data.cache import choose_size, probe_sizes
 from protect.data.decode import decode
 from protect.data.discover import Listing, Sample, discover

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from protect.config import Binding, Harden, NoiseMode, Targets
+from protect.config.choices import Binding, Harden, NoiseMode, Targets
 
 from .bait import ProtectRun
 from .base import Method

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from protect.config import Binding, Harden, NoiseMode, Preset, RunConfig, Targets
+from protect.config.choices import Binding, Harden, NoiseMode, Preset, Targets
+from protect.config.settings import RunConfig
 
 DEFAULTS = RunConfig.model_fields
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from protect.bait.looks import Pictures
 from protect.budget import publish, resize_noise, to_grey
-from protect.config import DEFAULT_BACKBONE
+from protect.config.choices import DEFAULT_BACKBONE
 from protect.events import Listener, ignore
 from protect.models.backbones import Backbone, load_backbone
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protect.config import DEFAULT_BACKBONE
+from protect.config.choices import DEFAULT_BACKBONE
 from protect.data.augment import random_crop_flip
 from protect.events import StageAdvanced, stage
 from protect.system.device import generator

@@ -14,7 +14,8 @@ from protect.bait.engine import Engine
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES
 from protect.budget import resize_noise
-from protect.config import Binding, Effort, Targets
+from protect.config.choices import Binding, Targets
+from protect.config.settings import Effort
 from protect.events import StageAdvanced, stage
 from protect.models.features import WithFeatures
 from protect.system.device import generator
