@@ -19,8 +19,8 @@ from protect.documents.manifest import ImageRecord, Manifest
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.compare import Comparison, compare
-from protect.output.folder import StateFolder
 from protect.output.manifest_place import find_manifest
+from protect.output.state_folder import StateFolder
 from protect.system.device import thread_count
 from protect.system.files import is_within, sha256_of, stays_below
 from protect.system.parallel import ordered_map

@@ -31,7 +31,6 @@ from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
 from protect.output.encode import encode_png
 from protect.output.folder import (
-    StateFolder,
     may_resume,
     refuse_bad_places,
     refuse_occupied,
@@ -39,6 +38,7 @@ from protect.output.folder import (
 )
 from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
+from protect.output.state_folder import StateFolder
 from protect.output.writer import apply_noise
 from protect.run import new_engine, settings_of_bytes
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts

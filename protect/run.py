@@ -33,7 +33,6 @@ from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
 from protect.output.folder import (
-    StateFolder,
     begin,
     go_on,
     may_resume,
@@ -43,6 +42,7 @@ from protect.output.folder import (
 )
 from protect.output.manifest_place import refuse_manifest_place, settle_manifest
 from protect.output.names import output_names
+from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.output.writing import seconds_to_write, write_labels, write_pictures
 from protect.system.device import (

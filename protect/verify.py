@@ -31,8 +31,9 @@ from protect.evaluation.verdict import overall
 from protect.events import Listener, Notice, PartStarted, ignore
 from protect.models.backbones import Backbone, load_backbone
 from protect.models.names import distinct, refuse_stray_weights
-from protect.output.folder import StateFolder, require_report_place
+from protect.output.folder import require_report_place
 from protect.output.manifest_place import find_manifest
+from protect.output.state_folder import StateFolder
 from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject

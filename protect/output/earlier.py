@@ -8,7 +8,8 @@ from protect.config.settings import RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
-from protect.output.folder import RunRecord, StateFolder, manifest_of
+from protect.output.folder import manifest_of
+from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import real_path, write_atomically
 
 _OF_EACH_CALL = {

@@ -7,7 +7,8 @@ from protect.config.settings import RunConfig
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError
-from protect.output.folder import StateFolder, manifest_of
+from protect.output.folder import manifest_of
+from protect.output.state_folder import StateFolder
 from protect.system.files import is_within, real_path, require_writable
 
 

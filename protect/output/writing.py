@@ -10,7 +10,7 @@ from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading
 from protect.documents.manifest import ImageRecord
 from protect.events import Listener, StageAdvanced
-from protect.output.folder import StateFolder
+from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.system.files import sha256_of, write_atomically
 from protect.system.parallel import ordered_map
