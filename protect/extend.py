@@ -4,6 +4,7 @@ Brings a protected folder up to date with its source: what was added since the r
 that the run recorded for its class. Nothing is optimised, and what is current is not touched.
 """
 
+import shlex
 from collections.abc import Collection
 
 import torch
@@ -202,11 +203,14 @@ def _refuse_new_classes(new: Collection[str], config: RunConfig) -> None:
         InputError: Naming each.
     """
     if new:
+        anew = shlex.join(
+            ["protect", "run", str(config.source), "-o", str(config.output), "--overwrite"]
+        )
         raise InputError(
             f"no noise was made for {len(new)} new classes in {config.source}, so a new run is "
             "necessary",
-            f"protect everything anew with: protect run {config.source} -o {config.output} "
-            "--overwrite, and the other flags of the first run; or leave the new classes out",
+            f"protect everything anew with: {anew}, and the other flags of the first run; or leave "
+            "the new classes out",
             sorted(new),
         )
 

@@ -432,7 +432,7 @@ def test_what_cannot_be_extended_is_refused_and_nothing_is_touched(done: Done, n
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--eps", "0.0313725490196", "--seed", "0", "--size", "32", "--binding", "head"),
+        ("--eps", "0.0313725490196", "--seed", "0", "--size", "32", "--binding", "features"),
         ("--surrogate", "tf_efficientnet_lite0", "--rounds", "1", "-b", "4", "--preset", "quick"),
         ("--device", "cpu", "-j", "1", "--offline", "--max-pixels", "1000000000"),
     ],
@@ -442,6 +442,13 @@ def test_flags_that_say_the_same_or_do_not_matter_are_taken(done: Done, flags: t
     result = done.extend(*flags)
     assert result.exit_code == 0, result.stderr
     assert done.counts == {"kept": 12, "added": 1}
+
+
+def test_the_command_for_a_new_run_can_be_pasted(done: Done):
+    spaced = done.photos.rename(done.root / "my photos")
+    put(spaced, "owls/0.png", encoded(picture("RGB", (16, 16)), "PNG"))
+    result = cli("run", spaced, "-o", done.out, "--extend")
+    assert f"protect run '{spaced}' -o {done.out} --overwrite" in result.stderr
 
 
 def test_from_python_only_what_is_given_counts(done: Done):
