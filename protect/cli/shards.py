@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
@@ -71,8 +72,11 @@ def pack(
         record = Manifest.read(find_manifest(protected, manifest))
         packed = pack_shards(protected, record, find_shards(shards), output, screen.listen)
         lines = [f"{packed.n_pictures} pictures"]
-        lines += [f"{count} {name} as they were" for name, count in packed.carried.items()]
-        left_out = [f"left out, not protected: {name}" for name in packed.left_out]
-        lines += some_of(left_out, "the manifest has all that were protected")
-        screen.result(printable("\n".join(lines)))
+        lines += [
+            f"{count} {name or 'other members'} as they were"
+            for name, count in packed.carried.items()
+        ]
+        missing = [f"left out, not protected: {name}" for name in packed.left_out]
+        lines += some_of(missing, "the manifest says why")
+        screen.result(Group(*map(printable, lines)))
         raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)

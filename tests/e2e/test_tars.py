@@ -131,7 +131,7 @@ def test_a_picture_that_was_left_out_takes_its_sample_with_it(tmp_path):
     assert cli("run", photos, "-o", out, *TINY, "--on-error", "skip").exit_code == 1
     packed = cli("pack", out, shards, "-o", published)
     assert packed.exit_code == 1
-    assert "data-0002/bad.jpg" in packed.stdout
+    assert "left out, not protected: data-0002/bad.jpg" in packed.stdout
     names = [name for name, _ in members_of(published / "data-0002.tar")]
     assert names == ["good.png", "good.cls", "good.json", "good.embedding.npy"]
 
