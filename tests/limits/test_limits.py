@@ -11,7 +11,7 @@ from pictures import encoded
 from pictures import picture as random_picture
 from PIL import Image
 
-from protect.documents.manifest import Manifest
+from protect.documents.manifest import MANIFEST_NAME, Manifest
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -57,7 +57,7 @@ def test_a_thousand_classes_of_one_picture_each(tmp_path: Path):
         (folder / "1.png").write_bytes(data)
     ran = run(tmp_path / "photos", tmp_path / "out")
     assert ran.result.exit_code == 0, ran.result.stderr
-    manifest = Manifest.read(ran.out)
+    manifest = Manifest.read(ran.out / MANIFEST_NAME)
     assert len(manifest.classes) == len(manifest.images) == 1_000
     verified = cli("verify", ran.out, "--epochs", "1", "--device", "cpu")
     assert verified.exit_code == 2
