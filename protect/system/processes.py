@@ -140,7 +140,10 @@ def others() -> Iterator[None]:
 
 
 def from_first(make: Callable[[], Made]) -> Made:
-    """Let the first process make something, and give it to all; the others wait for it."""
+    """Let the first process make something, and give it to all; the others wait for it.
+
+    It goes on once all have it, and only then may remove a file that it speaks of.
+    """
     if not _patient:
         return make()
     import torch.distributed as dist
@@ -148,6 +151,7 @@ def from_first(make: Callable[[], Made]) -> Made:
     made = [make() if is_first() else None]
     with others():
         dist.broadcast_object_list(made, src=0, group=_patient[0])
+    wait_for_all()
     return made[0]  # type: ignore[return-value]
 
 
