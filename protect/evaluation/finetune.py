@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from protect.data.augment import random_crop_flip
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.recipes import Recipe
-from protect.system.device import generator
+from protect.system.device import generator, global_draws
 
 TEST_BATCH = 256
 
@@ -85,24 +85,28 @@ def fine_tune(
     def classify(view: Tensor) -> Tensor:
         return answer(network, view, device)
 
+    def learn(index: Tensor) -> Tensor:
+        view = load(train, index, device)
+        targets = F.one_hot(train.labels[index], classes).float().to(device)
+        if view.ndim == 4:
+            view, targets = attack.augment(random_crop_flip(view, draws), targets, draws)
+        loss = attack.loss(classify, view, targets, draws)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(trained, recipe.clip)
+        optimiser.step()
+        schedule.step()
+        return loss.detach()
+
     curve: list[float] = []
     for epoch in range(recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(train), generator=draws)
-        for index in torch.split(order[: steps * batch_size], batch_size):
-            view = load(train, index, device)
-            targets = F.one_hot(train.labels[index], classes).float().to(device)
-            if view.ndim == 4:
-                view, targets = attack.augment(random_crop_flip(view, draws), targets, draws)
-            loss = attack.loss(classify, view, targets, draws)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if recipe.clip is not None:
-                nn.utils.clip_grad_norm_(trained, recipe.clip)
-            optimiser.step()
-            schedule.step()
-            total += loss.detach()
+        with global_draws(draws, device):
+            for index in torch.split(order[: steps * batch_size], batch_size):
+                total += learn(index)
         measured = accuracy(network, test, device)
         if measured is None or not math.isfinite(total.item()):
             return Learned((*curve, 0.0), diverged_in=epoch + 1)

@@ -189,3 +189,24 @@ def test_an_attack_changes_each_batch_and_the_loss():
     test = cache(LABELS, RED, seed=1)
     assert train(cache(LABELS, RED), test, attack=Blind())[-1] <= 0.6
     assert train(cache(LABELS, RED), test, attack=Swapped())[-1] == 0
+
+
+class Dropping(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        features = F.relu(self.norm(self.conv(x)))
+        return self.head(F.dropout(features, 0.5, self.training).mean(dim=(2, 3)))
+
+
+def test_what_layers_draw_depends_on_the_seed_alone():
+    """Not on what was trained before in the same process, which a journal may have saved it."""
+
+    def weights(seed: int, drawn_before: int) -> Tensor:
+        network = Dropping()
+        torch.rand(drawn_before)
+        before = torch.get_rng_state()
+        learn(cache(LABELS, RED), cache(LABELS, RED, 1), seed, network=network, epochs=1)
+        assert torch.equal(torch.get_rng_state(), before)
+        return network.head.weight.detach()
+
+    assert torch.equal(weights(0, 0), weights(0, 5))
+    assert not torch.equal(weights(0, 0), weights(1, 0))
