@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     INTERNAL = 70
     """A defect of this program."""
     INTERRUPTED = 130
-    """Stopped by Ctrl-C; what was finished is kept."""
+    """Stopped by Ctrl-C; run and verify keep what was finished."""
 
 
 class ProtectError(Exception):

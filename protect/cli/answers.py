@@ -24,7 +24,7 @@ def answered(screen: Screen, interrupted: str = "", settings: Path | None = None
 
     Args:
         screen: Shows the words.
-        interrupted: What to type to go on after Ctrl-C.
+        interrupted: What to type to go on after Ctrl-C, where something is kept for that.
         settings: The file that settings were taken from, which may be what is wrong.
     """
     try:
@@ -38,7 +38,8 @@ def answered(screen: Screen, interrupted: str = "", settings: Path | None = None
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         if is_first():
-            screen.error(ProtectError("interrupted; what was finished is kept", interrupted))
+            kept = "; what was finished is kept" if interrupted else ""
+            screen.error(ProtectError(f"interrupted{kept}", interrupted))
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):

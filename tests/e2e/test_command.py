@@ -142,6 +142,31 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
     assert "--resume" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "recipe", "kept"),
+    [
+        (("run", "{photos}", "-o", "{root}/x"), "protect.run.protect_folder", True),
+        (
+            ("run", "{photos}", "-o", "{root}/x", "--dry-run"),
+            "protect.dry_run.dry_run_folder",
+            False,
+        ),
+        (("verify", "{protected}"), "protect.verify.verify_folder", True),
+        (("check", "{protected}"), "protect.check.check_folder", False),
+        (("unpack", "{root}/a.tar", "-o", "{root}/x"), "protect.data.tars.find_shards", False),
+    ],
+)
+def test_ctrl_c_says_that_something_is_kept_where_it_is(done, monkeypatch, words, recipe, kept):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, interrupted)
+    result = cli(*(word.format(**vars(done)) for word in words))
+    assert result.exit_code == 130
+    assert result.stderr.startswith("error: interrupted")
+    assert ("what was finished is kept" in result.stderr) == kept
+
+
 def test_ctrl_c_while_the_program_is_loaded_exits_with_130_and_without_a_traceback():
     code = """
 import sys
