@@ -1,17 +1,20 @@
 """`protect unpack` and `protect pack`: tar shards to a folder and back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
-from protect.cli.options import ManifestFile, NoColour, Quiet
+from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
 from protect.console import Screen
 from protect.errors import ExitCode
 from protect.report.tables import printable, some_of
+
+if TYPE_CHECKING:
+    from protect.documents.shard_report import ShardReport
 
 Shards = Annotated[
     list[Path],
@@ -30,6 +33,7 @@ def unpack(
             "cls, else json, if not given.",
         ),
     ] = None,
+    json: AsJson = False,
     quiet: Quiet = False,
     no_colour: NoColour = False,
 ) -> None:
@@ -41,9 +45,13 @@ def unpack(
     screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.data.tars import find_shards, unpack_shards
+        from protect.documents.shard_report import ShardReport
 
         count = unpack_shards(find_shards(shards), output, label, screen.listen)
-        screen.result(f"{count} pictures")
+        if json:
+            screen.document(ShardReport(n_pictures=count, carried={}, left_out=()))
+        else:
+            screen.result(f"{count} pictures")
         screen.hint(command("run", output))
 
 
@@ -54,6 +62,7 @@ def pack(
     shards: Shards,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
     manifest: ManifestFile = None,
+    json: AsJson = False,
     quiet: Quiet = False,
     no_colour: NoColour = False,
 ) -> None:
@@ -71,12 +80,18 @@ def pack(
 
         record = Manifest.read(find_manifest(protected, manifest))
         packed = pack_shards(protected, record, find_shards(shards), output, screen.listen)
-        lines = [f"{packed.n_pictures} pictures"]
-        lines += [
-            f"{count} {name or 'other members'} as they were"
-            for name, count in packed.carried.items()
-        ]
-        missing = [f"left out, not protected: {name}" for name in packed.left_out]
-        lines += some_of(missing, "the manifest says why")
-        screen.result(Group(*map(printable, lines)))
+        if json:
+            screen.document(packed)
+        else:
+            screen.result(_summary(packed))
         raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)
+
+
+def _summary(packed: "ShardReport") -> Group:
+    lines = [f"{packed.n_pictures} pictures"]
+    lines += [
+        f"{count} {name or 'other members'} as they were" for name, count in packed.carried.items()
+    ]
+    missing = [f"left out, not protected: {name}" for name in packed.left_out]
+    lines += some_of(missing, "the manifest says why")
+    return Group(*map(printable, lines))

@@ -4,33 +4,18 @@ import io
 import posixpath
 import tarfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from protect.data.tars import Member, read_shard
 from protect.data.walk import printable_name
 from protect.documents.manifest import ImageRecord, Manifest
+from protect.documents.shard_report import ShardReport
 from protect.errors import ConfigError, InputError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.system.files import is_within, sha256_of_bytes
 from protect.system.folders import whole_folder
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """What was written.
-
-    Attributes:
-        n_pictures: Protected pictures in the shards.
-        left_out: Pictures that were not protected; their samples are in no shard.
-        carried: Extension -> how many other members are as they were.
-    """
-
-    n_pictures: int
-    left_out: tuple[str, ...]
-    carried: Mapping[str, int]
 
 
 def pack_shards(
@@ -39,7 +24,7 @@ def pack_shards(
     shards: Sequence[Path],
     output: Path,
     listener: Listener = ignore,
-) -> Packed:
+) -> ShardReport:
     """Write shards of the same names and keys, with the protected picture in each sample.
 
     Args:
@@ -92,7 +77,11 @@ def pack_shards(
                 "name all shards that its originals were unpacked from",
                 missing,
             )
-    return Packed(len(packed), tuple(left_out), dict(sorted(carried.items())))
+    return ShardReport(
+        n_pictures=len(packed),
+        carried=dict(sorted(carried.items())),
+        left_out=tuple(left_out),
+    )
 
 
 def _require_original(shard: Path, record: ImageRecord, content: IO[bytes]) -> None:

@@ -10,6 +10,7 @@ from protect.documents.check_report import CheckReport, Problem
 from protect.documents.dry_run import DryRun
 from protect.documents.manifest import Manifest
 from protect.documents.preview_report import PreviewReport
+from protect.documents.shard_report import ShardReport
 from protect.documents.verify_report import VerifyReport
 from protect.errors import InputError
 
@@ -21,6 +22,7 @@ DOCUMENTS = {
     "backbone-list": BackboneList,
     "dry-run": DryRun,
     "preview-report": PreviewReport,
+    "shard-report": ShardReport,
 }
 
 

@@ -127,11 +127,20 @@ def test_a_picture_that_was_left_out_takes_its_sample_with_it(tmp_path):
     shards = write_shards(tmp_path / "shards")
     write_tar(shards / "data-0002.tar", [*sample("good", "red", 9), *spoiled])
     photos, out, published = (tmp_path / name for name in ("photos", "protected", "published"))
-    assert cli("unpack", shards, "-o", photos).exit_code == 0
+    unpacked = cli("unpack", shards, "-o", photos, "--json")
+    assert json.loads(unpacked.stdout)["n_pictures"] == 10
     assert cli("run", photos, "-o", out, *TINY, "--on-error", "skip").exit_code == 1
     packed = cli("pack", out, shards, "-o", published)
     assert packed.exit_code == 1
     assert "left out, not protected: data-0002/bad.jpg" in packed.stdout
+    again = cli("pack", out, shards, "-o", tmp_path / "once more", "--json")
+    assert again.exit_code == 1
+    assert json.loads(again.stdout) == {
+        "schema_version": 1,
+        "n_pictures": 9,
+        "carried": {"": 1, "cls": 9, "embedding.npy": 9, "json": 9},
+        "left_out": ["data-0002/bad.jpg"],
+    }
     names = [name for name, _ in members_of(published / "data-0002.tar")]
     assert names == ["good.png", "good.cls", "good.json", "good.embedding.npy"]
 
