@@ -51,7 +51,7 @@ def _time(needed: Duration) -> str:
     whole = duration(needed.read + needed.optimise + needed.write)
     return (
         f"about {whole}: {ends}, {duration(needed.optimise)} optimising ({needed.rounds} rounds, "
-        f"by {needed.timed_rounds} done here)"
+        f"{needed.timed_rounds} timed here)"
     )
 
 

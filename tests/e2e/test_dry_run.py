@@ -173,7 +173,7 @@ def test_people_are_told_the_same_and_the_command_to_go_on_with(tmp_path):
     photos, out = good(tmp_path), tmp_path / "out dir"
     result = cli("run", photos, "-o", out, *TINY, "--eps", "4/255", "--dry-run")
     assert result.exit_code == 0, result.output
-    for words in ("4 in 2 classes", "decoded in full", "a: 2, b: 2", "1 done here", "at most"):
+    for words in ("4 in 2 classes", "decoded in full", "a: 2, b: 2", "1 timed here", "at most"):
         assert words in result.stdout
     assert "nothing was written" in result.stdout
     assert f"next: protect run {photos} --output '{out}' --eps 4/255" in result.stderr
