@@ -1,7 +1,7 @@
 """`protect unpack` and `protect pack`: tar shards to a folder and back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Group
@@ -10,11 +10,9 @@ from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
 from protect.console import Screen
+from protect.documents.shard_report import ShardReport
 from protect.errors import ExitCode
 from protect.report.tables import printable, some_of
-
-if TYPE_CHECKING:
-    from protect.documents.shard_report import ShardReport
 
 Shards = Annotated[
     list[Path],
@@ -45,7 +43,6 @@ def unpack(
     screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.data.tars import find_shards, unpack_shards
-        from protect.documents.shard_report import ShardReport
 
         count = unpack_shards(find_shards(shards), output, label, screen.listen)
         if json:
@@ -87,7 +84,7 @@ def pack(
         raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)
 
 
-def _summary(packed: "ShardReport") -> Group:
+def _summary(packed: ShardReport) -> Group:
     lines = [f"{packed.n_pictures} pictures"]
     lines += [
         f"{count} {name or 'other members'} as they were" for name, count in packed.carried.items()

@@ -89,9 +89,10 @@ def compare_source(
     since = earlier.state.read_journal()
 
     def look(sample: Sample) -> Look:
-        digest = _digest(sample.path)
-        for record in (since.get(sample.name), before.get(sample.name)):
-            if record and is_current(record, sample.label, digest, earlier.output):
+        records = list(filter(None, (since.get(sample.name), before.get(sample.name))))
+        digest = _digest(sample.path) if records else ""
+        for record in records:
+            if is_current(record, sample.label, digest, earlier.output):
                 return Look(sample, digest, record)
         try:
             picture, origin = read_with_origin(sample, max_pixels)
