@@ -79,8 +79,7 @@ def read_pictures(
         max_pixels: Larger pictures are refused.
         listener: Told of each picture.
     """
-    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
-    size = size or choose_size(sizes, accelerated)
+    size, grid = choose_size_and_grid(listing, size, accelerated, max_pixels)
 
     def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...], tuple[Origin, ...]]:
         return build_cache(
@@ -93,7 +92,6 @@ def read_pictures(
             listener=listener,
         )
 
-    grid = choose_grid(sizes, size)
     try:
         pictures, refused, files = build(grid)
     except MixedSizes:
@@ -106,6 +104,15 @@ def read_pictures(
     notes = tuple(copies_in_other_classes(samples, origins))
     announce(notes, files, listener)
     return Reading(pictures, samples, tuple(every), grid, size, origins, notes)
+
+
+def choose_size_and_grid(
+    listing: Listing, size: int | None, accelerated: bool, max_pixels: int
+) -> tuple[int, Grid]:
+    """Pick the working size, if it is None, and the grid, by some of the pictures."""
+    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
+    size = size or choose_size(sizes, accelerated)
+    return size, choose_grid(sizes, size)
 
 
 def copies_in_other_classes(samples: Iterable[Sample], origins: Mapping[str, Origin]) -> list[str]:

@@ -1,17 +1,14 @@
 """Every picture decoded as a run does, to find what fails, and nothing kept but a few in memory."""
 
-from protect.data.cache import (
-    Origin,
-    build_cache,
-    choose_grid,
-    choose_size,
-    probe_sizes,
-    read_all,
-    square,
-)
+from protect.data.cache import Origin, build_cache, read_all, square
 from protect.data.decode import Picture
 from protect.data.discover import Listing
-from protect.data.reading import Reading, announce, copies_in_other_classes
+from protect.data.reading import (
+    Reading,
+    announce,
+    choose_size_and_grid,
+    copies_in_other_classes,
+)
 from protect.documents.manifest import Refused
 from protect.errors import ImageRefused
 from protect.events import Listener, StageAdvanced
@@ -43,9 +40,7 @@ def scan_pictures(
         The same as `read_pictures`, but that `pictures` are up to 256 of them, spread over the
         samples, in memory.
     """
-    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
-    size = size or choose_size(sizes, accelerated)
-    grid = choose_grid(sizes, size)
+    size, grid = choose_size_and_grid(listing, size, accelerated, max_pixels)
     samples, refused = [], list(listing.refused)
     origins: dict[str, Origin] = {}
 
