@@ -18,7 +18,6 @@ from protect.bait.engine import Engine
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
 from protect.data.cache import cache_bytes, no_room
-from protect.data.decode import decode
 from protect.data.discover import Listing, Sample, discover
 from protect.data.reading import Reading, require_pictures
 from protect.data.scan import scan_pictures
@@ -29,7 +28,6 @@ from protect.events import Listener, Notice, StageAdvanced, ignore, stage
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
-from protect.output.encode import encode_png
 from protect.output.folder import (
     may_resume,
     refuse_bad_places,
@@ -39,8 +37,8 @@ from protect.output.folder import (
 from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
-from protect.output.writer import apply_noise
-from protect.run import new_engine, settings_of_bytes
+from protect.output.writer import Writer
+from protect.run import new_engine, new_writer, settings_of_bytes
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.memory import peak_device_memory, peak_memory
 from protect.system.parallel import ordered_map
@@ -138,7 +136,8 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     trial = _try_rounds(config, listing, reading, device, listener)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
     with stage("Trying to encode some", len(tried), listener) as write_clock:
-        n_bytes, n_levels = _try_writing(tried, trial.noise, config, listing, threads, listener)
+        writer = new_writer(config.output, trial.noise, config, reading, listing)
+        n_bytes, n_levels = _try_writing(writer, tried, threads, listener)
     origins = [reading.origins[sample.name] for sample in reading.samples]
     rounds = config.effort.rounds
     return facts.model_copy(
@@ -241,12 +240,7 @@ def _timed_rounds(engine: Engine, listener: Listener) -> Iterator[float]:
 
 
 def _try_writing(
-    samples: tuple[Sample, ...],
-    noise: Tensor,
-    config: RunConfig,
-    listing: Listing,
-    threads: int,
-    listener: Listener,
+    writer: Writer, samples: tuple[Sample, ...], threads: int, listener: Listener
 ) -> tuple[int, int]:
     """Publish some pictures as a run does, but for the disk.
 
@@ -255,11 +249,9 @@ def _try_writing(
     """
 
     def publish(sample: Sample) -> tuple[int, int]:
-        picture = decode(sample.path, config.max_pixels)
-        pixels = apply_noise(picture.pixels, noise[listing.class_index[sample.label]])
-        data = encode_png(pixels, picture.alpha, picture.icc_profile, config.rights)
-        measure(picture.pixels, pixels)
-        return len(data), pixels.size
+        made = writer.render(sample)
+        measure(made.original.pixels, made.pixels)
+        return len(made.data), made.pixels.size
 
     n_bytes = n_levels = 0
     for size, levels in ordered_map(publish, samples, threads):

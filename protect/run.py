@@ -21,7 +21,7 @@ from protect.bait.record import pattern_digests, target_mapping
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Existing, OnError, Preset
-from protect.config.settings import EFFORTS, RunConfig
+from protect.config.settings import EFFORTS, INDIFFERENT, PLACES, RunConfig
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
@@ -147,7 +147,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     with batches_fit(config.effort.batch_size, smallest=max(2, place().count)):
         saved = resumed and _go_on_optimising(engine, state)
         if config.time_budget is not None and not saved:
-            trial = _writer(state.trial, engine.patterns.table(), config, reading, listing)
+            trial = new_writer(state.trial, engine.patterns.table(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
             _plan(engine, pace, listener)
@@ -165,7 +165,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listener(PartStarted(3, 3))
     mine = dealt(reading.samples)
     with stage("Writing images", len(mine), listener) as write_clock:
-        writer = _writer(config.output, noise, config, reading, listing)
+        writer = new_writer(config.output, noise, config, reading, listing)
         written = write_pictures(writer, mine, reading.digests, state, threads, listener)
         images = tuple(collected(written))
         if is_first():
@@ -206,8 +206,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
 
 def _public_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that are published: all but this machine's paths."""
-    hidden = {"source", "output", "labels", "manifest", "existing"}
-    return config.model_dump(mode="json", exclude=hidden) | {
+    return config.model_dump(mode="json", exclude=PLACES) | {
         "effort": config.effort.model_dump(mode="json")
     }
 
@@ -215,8 +214,8 @@ def _public_settings(config: RunConfig) -> dict[str, Any]:
 def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
     """Return all that changes the published bytes: what a resumed run must have in common."""
     settings = _public_settings(config)
-    for indifferent in ("workers", "max_pixels", "offline", "on_error"):
-        settings.pop(indifferent)
+    for name in INDIFFERENT:
+        settings.pop(name)
     names = [[sample.name, sample.label] for sample in listing.samples]
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
 
@@ -281,7 +280,7 @@ def _go_on_optimising(engine: Engine, state: StateFolder) -> bool:
         return table
 
     table = from_first(read)
-    if table is not None:
+    if table is not None and not is_first():
         unpack(engine, table)
     return table is not None
 
@@ -327,9 +326,10 @@ def _optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: L
     return noise
 
 
-def _writer(
+def new_writer(
     folder: Path, noise: Tensor, config: RunConfig, reading: Reading, listing: Listing
 ) -> Writer:
+    """Set up what publishes pictures with the noise of their classes into a folder."""
     return Writer(
         folder=folder,
         noise=noise.detach().cpu(),

@@ -147,6 +147,12 @@ class RunConfig(_Machine):
         return EFFORTS[self.preset].model_copy(update=changed)
 
 
+PLACES = {"source", "output", "labels", "manifest", "existing"}
+"""Settings of a run that tell of this machine: never published."""
+INDIFFERENT = {"on_error", "max_pixels", "workers", "offline"}
+"""Settings of a run that change no published byte."""
+
+
 class VerifyConfig(_Machine):
     """Settings of `protect verify`.
 

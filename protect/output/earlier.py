@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protect.config.settings import RunConfig, build
+from protect.config.settings import INDIFFERENT, PLACES, RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
@@ -12,18 +12,7 @@ from protect.output.folder import manifest_of
 from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import real_path, write_atomically
 
-_OF_EACH_CALL = {
-    "source",
-    "output",
-    "labels",
-    "manifest",
-    "existing",
-    "on_error",
-    "max_pixels",
-    "device",
-    "workers",
-    "offline",
-}
+_OF_EACH_CALL = PLACES | INDIFFERENT | {"device"}
 """Settings that may differ from the run's: they change nothing about the noise."""
 _REMEMBERED = {"labels", "on_error", "max_pixels"}
 """Those of them that are as in the run where they are not given."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from protect.budget import publish, resize_noise, to_grey
 from protect.config.choices import Rights
-from protect.data.decode import decode, row_bands
+from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord
 from protect.errors import OutputError
@@ -69,6 +69,21 @@ def _add(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
     return published
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """A picture as it is to be published, and not on disk yet.
+
+    Attributes:
+        original: The picture as it was read.
+        pixels: What is published of it, (H, W, C), uint8.
+        data: The PNG file.
+    """
+
+    original: Picture
+    pixels: NDArray[np.uint8]
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """Writes the protected copy of a picture; safe to call from many threads.
@@ -110,6 +125,17 @@ class Writer:
             )
         return target
 
+    def render(self, sample: Sample) -> Rendered:
+        """Make the protected copy of one picture, and write nothing.
+
+        Raises:
+            ImageRefused: If the source can no longer be read.
+        """
+        original = decode(sample.path, self.max_pixels)
+        pixels = apply_noise(original.pixels, self._noise_of(sample))
+        data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)
+        return Rendered(original, pixels, data)
+
     def write(self, sample: Sample) -> ImageRecord:
         """Write one picture and return what is true of the file on disk.
 
@@ -120,14 +146,13 @@ class Writer:
             BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
         """
         source_sha256 = sha256_of(sample.path)
-        original = decode(sample.path, self.max_pixels)
-        pixels = apply_noise(original.pixels, self._noise_of(sample))
-        data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)
+        made = self.render(sample)
+        original = made.original
         target = self.target(sample)
-        write_atomically(target, data)
+        write_atomically(target, made.data)
 
         written = decode(target, self.max_pixels)
-        if not _same(written.pixels, pixels) or not _same(written.alpha, original.alpha):
+        if not _same(written.pixels, made.pixels) or not _same(written.alpha, original.alpha):
             raise BrokenPromiseError(f"{target} does not read back as it was written")
         quality = measure(original.pixels, written.pixels)
         if quality.linf_levels > self.levels:
@@ -139,7 +164,7 @@ class Writer:
             output=self.names[sample.name],
             label=sample.label,
             source_sha256=source_sha256,
-            output_sha256=sha256_of_bytes(data),
+            output_sha256=sha256_of_bytes(made.data),
             width=original.width,
             height=original.height,
             linf_levels=quality.linf_levels,

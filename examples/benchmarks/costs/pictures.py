@@ -20,9 +20,9 @@ from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.config.values import Eps
 from protect.data.decode import decode
 from protect.data.discover import Sample
-from protect.output.encode import COMPRESS_LEVEL, encode_png
+from protect.output.encode import COMPRESS_LEVEL
 from protect.output.names import output_names
-from protect.output.writer import Writer, apply_noise
+from protect.output.writer import Writer
 from protect.system.device import generator
 from protect.system.parallel import ordered_map
 
@@ -102,7 +102,7 @@ class Photos:
 
     def protected(self) -> list[NDArray[np.uint8]]:
         """Return the pixels that are published."""
-        return [apply_noise(decode(sample.path).pixels, self.noise[0]) for sample in self.samples]
+        return [self.writer.render(sample).pixels for sample in self.samples]
 
     def write(self, threads: int = 1) -> None:
         """Do what a run does in its last stage, with the proof of every file."""
@@ -112,10 +112,7 @@ class Photos:
     def write_unproved(self) -> None:
         """Do what of it the bare loop does too: decode, apply, encode."""
         for sample in self.samples:
-            picture = decode(sample.path)
-            pixels = apply_noise(picture.pixels, self.noise[0])
-            data = encode_png(pixels, picture.alpha, picture.icc_profile)
-            (self.folder / "unproved.png").write_bytes(data)
+            (self.folder / "unproved.png").write_bytes(self.writer.render(sample).data)
 
     def write_bare(self) -> None:
         """Open, convert, add noise, save, with the noise at hand in the size of each picture."""
