@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -36,6 +36,9 @@ from protect.events import (
 )
 from protect.report.tables import printable, some_of
 from protect.report.words import duration
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 LOG_WIDTH = 120
 """Columns of a table that is written to a file or a pipe."""
@@ -95,7 +98,7 @@ class Screen:
         with _written(self.out):
             self.out.print(renderable)
 
-    def document(self, document: BaseModel) -> None:
+    def document(self, document: "BaseModel") -> None:
         """Print exactly one JSON document."""
         text = document.model_dump_json(indent=1)
         if self.out.encoding != "utf-8":

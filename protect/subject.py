@@ -21,7 +21,7 @@ from protect.output.folder import is_unfinished
 from protect.output.manifest_file import is_foreign_manifest
 from protect.output.manifest_place import find_manifest
 from protect.report.examples import Example, make_example
-from protect.system.files import real_path, sha256_of
+from protect.system.files import real_path
 from protect.system.parallel import ordered_map
 
 MOST_EXAMPLES = 6
@@ -304,8 +304,8 @@ def _record(published: Sample, original: Sample, max_pixels: int) -> tuple[Image
         source=original.name,
         output=published.name,
         label=published.label,
-        source_sha256=sha256_of(original.path),
-        output_sha256=sha256_of(published.path),
+        source_sha256=before.sha256,
+        output_sha256=after.sha256,
         width=after.width,
         height=after.height,
         linf_levels=quality.linf_levels,

@@ -9,7 +9,6 @@ from protect.cli.hints import command
 from protect.cli.options import AsJson, NoColour, Quiet
 from protect.config.choices import DEFAULT_OUTPUT
 from protect.console import Screen
-from protect.report.tables import backbones_summary
 
 
 def backbones(
@@ -24,6 +23,7 @@ def backbones(
     screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.models.catalogue import list_backbones
+        from protect.report.tables import backbones_summary
 
         found = list_backbones(pattern)
         if json:

@@ -8,10 +8,8 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet, Workers
-from protect.config.settings import CheckConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
-from protect.report.tables import check_summary
 
 
 def check(
@@ -31,10 +29,13 @@ def check(
     """
     screen = Screen(quiet, no_colour)
     with answered(screen):
+        from protect.config.settings import CheckConfig, build
+
         config = build(
             CheckConfig, protected=protected, source=source, manifest=manifest, workers=workers
         )
         from protect.check import check_folder
+        from protect.report.tables import check_summary
 
         report = check_folder(config, screen.listen)
         if json:

@@ -8,9 +8,7 @@ import typer
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
-from protect.config.settings import PreviewConfig, build
 from protect.console import Screen
-from protect.report.tables import preview_summary
 
 
 def preview(
@@ -43,6 +41,8 @@ def preview(
     """
     screen = Screen(quiet, no_colour)
     with answered(screen):
+        from protect.config.settings import PreviewConfig, build
+
         config = build(
             PreviewConfig,
             protected=protected,
@@ -53,6 +53,7 @@ def preview(
             classes=tuple(classes or ()),
         )
         from protect.preview import preview_folder
+        from protect.report.tables import preview_summary
 
         report = preview_folder(config, screen.listen)
         if json:

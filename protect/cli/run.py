@@ -1,7 +1,7 @@
 """`protect run`: flags to a config, config to the recipe, manifest to words."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,12 +34,12 @@ from protect.config.choices import (
     Rights,
     Targets,
 )
-from protect.config.settings import RunConfig, build
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
-from protect.report.dry_run import dry_run_summary
-from protect.report.tables import run_summary
 from protect.system.processes import is_first, refuse_several
+
+if TYPE_CHECKING:
+    from protect.config.settings import RunConfig
 
 RESUMED = (("resume", "overwrite"), ("--resume",))
 """What to leave out and to add, for the same command to go on."""
@@ -201,6 +201,8 @@ def run(
                 "--dry-run foretells a run that optimises noise, and --extend optimises none",
                 "leave out --dry-run: it is said what changes before anything is written",
             )
+        from protect.config.settings import RunConfig, build
+
         settings = given(
             ctx,
             source=source,
@@ -236,6 +238,7 @@ def run(
             if status is not ExitCode.USAGE:
                 screen.hint(typed(ctx, without=["dry_run"]))
             raise typer.Exit(status)
+        from protect.report.tables import run_summary
         from protect.run import protect_folder
 
         written = protect_folder(config, screen.listen)
@@ -251,9 +254,10 @@ def run(
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
 
 
-def _foretell(config: RunConfig, screen: Screen, json: bool) -> ExitCode:
+def _foretell(config: "RunConfig", screen: Screen, json: bool) -> ExitCode:
     """Show what a run would do; return the status that it would exit with."""
     from protect.dry_run import dry_run_folder
+    from protect.report.dry_run import dry_run_summary
 
     found = dry_run_folder(config, screen.listen)
     if json:

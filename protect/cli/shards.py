@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
 
 from protect.cli.answers import answered
 from protect.cli.hints import command
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
 from protect.console import Screen
-from protect.documents.shard_report import ShardReport
 from protect.errors import ExitCode
-from protect.report.tables import printable, some_of
 
 Shards = Annotated[
     list[Path],
@@ -43,6 +40,7 @@ def unpack(
     screen = Screen(quiet, no_colour)
     with answered(screen):
         from protect.data.tars import find_shards, unpack_shards
+        from protect.documents.shard_report import ShardReport
 
         count = unpack_shards(find_shards(shards), output, label, screen.listen)
         if json:
@@ -74,21 +72,12 @@ def pack(
         from protect.documents.manifest import Manifest
         from protect.output.manifest_place import find_manifest
         from protect.output.pack import pack_shards
+        from protect.report.tables import shards_summary
 
         record = Manifest.read(find_manifest(protected, manifest))
         packed = pack_shards(protected, record, find_shards(shards), output, screen.listen)
         if json:
             screen.document(packed)
         else:
-            screen.result(_summary(packed))
+            screen.result(shards_summary(packed))
         raise typer.Exit(ExitCode.NEGATIVE if packed.left_out else ExitCode.OK)
-
-
-def _summary(packed: ShardReport) -> Group:
-    lines = [f"{packed.n_pictures} pictures"]
-    lines += [
-        f"{count} {name or 'other members'} as they were" for name, count in packed.carried.items()
-    ]
-    missing = [f"left out, not protected: {name}" for name in packed.left_out]
-    lines += some_of(missing, "the manifest says why")
-    return Group(*map(printable, lines))

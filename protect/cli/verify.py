@@ -25,12 +25,9 @@ from protect.cli.options import (
 )
 from protect.cli.settings import ConfigFile, PrintConfig, print_settings
 from protect.config.choices import DEFAULT_BACKBONE, Mode, Tier
-from protect.config.settings import VerifyConfig, build
 from protect.console import Screen
 from protect.errors import ExitCode
 from protect.events import Notice
-from protect.report.markdown import markdown_summary
-from protect.report.tables import verify_summary
 from protect.system.processes import refuse_several
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -176,6 +173,8 @@ def verify(
     screen = Screen(quiet, no_colour)
     with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
         refuse_several("verify", "run it without torchrun; its cells are split by --shard I/N")
+        from protect.config.settings import VerifyConfig, build
+
         config = build(
             VerifyConfig,
             protected=protected,
@@ -208,6 +207,8 @@ def verify(
         )
         if print_config:
             print_settings(ctx, screen)
+        from protect.report.markdown import markdown_summary
+        from protect.report.tables import verify_summary
         from protect.verify import verify_folder
 
         result = verify_folder(config, screen.listen)

@@ -4,6 +4,7 @@ Owns the working size: at which height and width the networks are shown the pict
 """
 
 import math
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from protect.data.discover import Sample
 from protect.documents.manifest import Refused
 from protect.errors import ImageRefused, InputError, MachineError
 from protect.events import Listener, StageAdvanced
-from protect.system.files import sha256_of
 from protect.system.parallel import ordered_map
 
 Kept = TypeVar("Kept")
@@ -33,6 +33,8 @@ LARGEST_SIZE_ACCELERATOR = 224
 LARGEST_EXACT_GRID = 256
 """Pictures that all have one size up to this are cached as they are."""
 PROBES = 64
+HANDFUL = 8
+"""Pictures that a thread reads at a time: a tiny one takes no longer than handing it over."""
 REWRITE_BATCH = 256
 
 
@@ -66,6 +68,11 @@ class Origin:
     pixels_sha256: str = ""
     n_bytes: int = 0
     n_levels: int = 0
+
+    @classmethod
+    def of(cls, picture: Picture) -> "Origin":
+        """Return that of a decoded picture."""
+        return cls(picture.sha256, pixel_digest(picture), picture.n_bytes, picture.pixels.size)
 
 
 class PixelCache:
@@ -107,6 +114,7 @@ class PixelCache:
     def batch(self, index: Tensor) -> Tensor:
         """Return the pictures at `index` (B,): (B, 3, H, W), uint8, on the CPU."""
         picked = self.pixels[self.rows[index.numpy()]]
+        _forget(self.pixels)
         return torch.from_numpy(picked).permute(0, 3, 1, 2)
 
     def rewritten(self, path: Path, change: Callable[[Tensor, Tensor], Tensor]) -> "PixelCache":
@@ -120,6 +128,7 @@ class PixelCache:
         for index in torch.split(torch.arange(len(self)), REWRITE_BATCH):
             changed = change(index, self.batch(index))
             pixels[index.numpy()] = changed.permute(0, 2, 3, 1).numpy()
+            _forget(pixels)
         return PixelCache(pixels, np.arange(len(self)), self.labels, self.grey)
 
     def subset(self, index: NDArray[np.int64]) -> "PixelCache":
@@ -218,6 +227,8 @@ def build_cache(
             refused.append(Refused.of(samples[row].name, found))
             continue
         pixels[row], is_grey = found
+        if row % REWRITE_BATCH == 0:
+            _forget(pixels)
         rows.append(row)
         grey.append(is_grey)
     labels = torch.tensor([class_index[samples[row].label] for row in rows], dtype=torch.int64)
@@ -261,21 +272,6 @@ def load_square(
     return cache, origins
 
 
-def read_with_origin(sample: Sample, max_pixels: int) -> tuple[Picture, Origin]:
-    """Decode a picture, and say of what file.
-
-    Raises:
-        ImageRefused: If it cannot be protected or is larger.
-    """
-    picture = decode(sample.path, max_pixels)
-    return picture, Origin(
-        sha256=sha256_of(sample.path),
-        pixels_sha256=pixel_digest(picture),
-        n_bytes=sample.path.stat().st_size,
-        n_levels=picture.pixels.size,
-    )
-
-
 def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Create a file of pictures with all its space: a full disk is an error now, not a crash later.
 
@@ -290,6 +286,12 @@ def _create(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     except OSError as error:
         raise no_room(math.prod(shape), path.parent, error.strerror or str(error)) from None
     return pixels
+
+
+def _forget(pixels: NDArray[np.uint8]) -> None:
+    """Let the system take back the memory of a mapped file; the pictures stay in the file."""
+    if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pixels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def no_room(n_bytes: int, folder: Path, reason: str) -> MachineError:
@@ -313,18 +315,18 @@ def read_all(
     Args:
         samples: The pictures.
         max_pixels: Larger pictures are refused.
-        threads: Decoding threads; no more pictures than these are in memory.
+        threads: Decoding threads; no more whole pictures than these are in memory.
         keep: Makes of a picture what is wanted of it.
     """
 
     def read(sample: Sample) -> tuple[Kept | ImageRefused, Origin]:
         try:
-            picture, origin = read_with_origin(sample, max_pixels)
+            picture = decode(sample.path, max_pixels)
         except ImageRefused as refusal:
             return refusal, Origin()
-        return keep(picture), origin
+        return keep(picture), Origin.of(picture)
 
-    return ordered_map(read, samples, threads)
+    return ordered_map(read, samples, threads, HANDFUL)
 
 
 def _fit(pixels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:

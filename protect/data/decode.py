@@ -9,6 +9,8 @@ its own and Pillow's decompression-bomb policy stays as the rest of the process 
 """
 
 import hashlib
+import io
+import os
 import re
 import struct
 import warnings
@@ -67,12 +69,16 @@ class Picture:
         alpha: (H, W) opacity, 255 for opaque; None where the file has none.
         icc_profile: Colour profile that the levels refer to; None where the file has none.
         notes: What the owner should know about this picture.
+        sha256: Digest of the file, of the very bytes that were decoded.
+        n_bytes: Size of the file.
     """
 
     pixels: Pixels
     alpha: Pixels | None
     icc_profile: bytes | None
     notes: tuple[str, ...]
+    sha256: str = ""
+    n_bytes: int = 0
 
     @property
     def height(self) -> int:
@@ -183,8 +189,10 @@ def _quieten_pillow() -> None:
             warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _read(file: IO[bytes], max_pixels: int) -> Picture:
-    head = file.read(_HEAD_BYTES)
+def _read(stored: io.BufferedReader, max_pixels: int) -> Picture:
+    head = stored.read(_HEAD_BYTES)
+    # Of most files that is all, and they are read once; large ones stay where they are.
+    file = io.BytesIO(head) if len(head) < _HEAD_BYTES else stored
     image = _open(file, head)
     _check_size(image, max_pixels)
     _check_depth(image, head)
@@ -205,7 +213,9 @@ def _read(file: IO[bytes], max_pixels: int) -> Picture:
     if profile is not None and not _fits(profile, channels=pixels.shape[2]):
         profile = None
         notes.append("its colour profile does not fit its pixels and is left out")
-    return Picture(pixels, alpha, profile, tuple(notes))
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Picture(pixels, alpha, profile, tuple(notes), digest, file.seek(0, os.SEEK_END))
 
 
 def _open(file: IO[bytes], head: bytes) -> ImageFile.ImageFile:
@@ -327,8 +337,9 @@ def _bands(image: Image.Image, mode: str) -> Iterator[tuple[slice, Pixels]]:
         Which rows, and their levels (h, W, C).
     """
     for rows in row_bands(image.height, image.width):
-        band = image.crop((0, rows.start, image.width, rows.stop))
-        yield rows, np.atleast_3d(np.asarray(band.convert(mode)))
+        is_all = rows == slice(0, image.height)
+        band = image if is_all else image.crop((0, rows.start, image.width, rows.stop))
+        yield rows, np.atleast_3d(np.asarray(band if band.mode == mode else band.convert(mode)))
 
 
 def _unless_opaque(alpha: Pixels) -> Pixels | None:

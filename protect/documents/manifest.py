@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
+from pydantic_core import to_json
 
 from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.config.values import Eps
@@ -213,7 +214,8 @@ class Manifest(Document):
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all."""
-        write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+        # Bytes at once: as text, tens of megabytes would exist several times.
+        write_atomically(path, to_json(self, indent=1) + b"\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:

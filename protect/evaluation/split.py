@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from protect.data.cache import Origin, read_with_origin
+from protect.data.cache import Origin, read_all
 from protect.data.discover import Sample, discover
 from protect.documents.manifest import ImageRecord
-from protect.errors import ImageRefused, InputError
+from protect.errors import InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.system.device import generator
-from protect.system.parallel import ordered_map
 
 
 def hold_out(
@@ -79,22 +78,16 @@ def clean_test_folder(
             unknown,
         )
 
-    def look(sample: Sample) -> Origin | ImageRefused:
-        try:
-            return read_with_origin(sample, max_pixels)[1]
-        except ImageRefused as refusal:
-            return refusal
-
     origins: list[Origin] = []
     refused: list[str] = []
     with stage("Comparing the test pictures", len(listing.samples), listener):
-        looks = ordered_map(look, listing.samples, threads)
-        for sample, found in zip(listing.samples, looks, strict=True):
+        looks = read_all(listing.samples, max_pixels, threads, lambda _: None)
+        for sample, (refusal, origin) in zip(listing.samples, looks, strict=True):
             listener(StageAdvanced())
-            if isinstance(found, ImageRefused):
-                refused.append(f"{sample.name}: {found.message}")
+            if refusal is not None:
+                refused.append(f"{sample.name}: {refusal.message}")
             else:
-                origins.append(found)
+                origins.append(origin)
     if refused:
         raise InputError(
             f"{len(refused)} pictures of the test folder {folder} cannot be read",

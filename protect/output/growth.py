@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from protect.data.cache import read_with_origin
+from protect.data.decode import decode
 from protect.data.discover import Sample
 from protect.data.walk import some_names
 from protect.documents.manifest import ImageRecord, Refused
@@ -95,10 +95,10 @@ def compare_source(
             if is_current(record, sample.label, digest, earlier.output):
                 return Look(sample, digest, record)
         try:
-            picture, origin = read_with_origin(sample, max_pixels)
+            picture = decode(sample.path, max_pixels)
         except ImageRefused as refusal:
             return Look(sample, refusal=Refused.of(sample.name, refusal))
-        return Look(sample, origin.sha256, is_grey=picture.is_grey)
+        return Look(sample, picture.sha256, is_grey=picture.is_grey)
 
     looks = []
     for seen in ordered_map(look, samples, threads):

@@ -21,7 +21,7 @@ from protect.errors import OutputError
 from protect.output.encode import encode_png
 from protect.output.quality import measure
 from protect.system.device import generator
-from protect.system.files import is_within, sha256_of, sha256_of_bytes, write_atomically
+from protect.system.files import is_within, write_atomically
 
 
 class BrokenPromiseError(RuntimeError):
@@ -145,7 +145,6 @@ class Writer:
             MachineError: If the file cannot be written.
             BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
         """
-        source_sha256 = sha256_of(sample.path)
         made = self.render(sample)
         original = made.original
         target = self.target(sample)
@@ -163,8 +162,8 @@ class Writer:
             source=sample.name,
             output=self.names[sample.name],
             label=sample.label,
-            source_sha256=source_sha256,
-            output_sha256=sha256_of_bytes(made.data),
+            source_sha256=original.sha256,
+            output_sha256=written.sha256,
             width=original.width,
             height=original.height,
             linf_levels=quality.linf_levels,

@@ -1,17 +1,15 @@
 """Documents as terminal tables."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from protect.documents.backbone_list import BackboneList
-from protect.documents.check_report import CheckReport
-from protect.documents.manifest import Manifest
-from protect.documents.preview_report import PreviewReport
-from protect.documents.verify_report import Quality, VerifyReport
 from protect.report.words import (
     cell_name,
     headline,
@@ -24,6 +22,14 @@ from protect.report.words import (
     visible,
     what_changed,
 )
+
+if TYPE_CHECKING:
+    from protect.documents.backbone_list import BackboneList
+    from protect.documents.check_report import CheckReport
+    from protect.documents.manifest import Manifest
+    from protect.documents.preview_report import PreviewReport
+    from protect.documents.shard_report import ShardReport
+    from protect.documents.verify_report import VerifyReport
 
 MOST_PLACES = 3
 """Networks up to which it is shown where their weights were looked for."""
@@ -47,6 +53,8 @@ def some_of(lines: Sequence[str], where: str) -> Sequence[str]:
 
 def run_summary(manifest: Manifest) -> RenderableType:
     """What a run did, in a few lines."""
+    from protect.documents.verify_report import Quality
+
     table = facts()
     images = manifest.images
     quality = Quality.of(images, manifest.eps.levels)
@@ -185,6 +193,17 @@ def verify_summary(report: VerifyReport) -> RenderableType:
         *(printable(f"note: {note}") for note in report.notes),
         *(Text(f"not run: {visible(item)}", style="dim") for item in report.not_run),
     )
+
+
+def shards_summary(packed: ShardReport) -> RenderableType:
+    """What went into tar shards, and what was left out."""
+    lines = [f"{packed.n_pictures} pictures"]
+    lines += [
+        f"{count} {name or 'other members'} as they were" for name, count in packed.carried.items()
+    ]
+    missing = [f"left out, not protected: {name}" for name in packed.left_out]
+    lines += some_of(missing, "the manifest says why")
+    return Group(*map(printable, lines))
 
 
 def facts() -> Table:

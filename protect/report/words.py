@@ -1,9 +1,13 @@
 """The words and figures that every rendering of a document shares, so that all say the same."""
 
-from collections import Counter
+from __future__ import annotations
 
-from protect.documents.manifest import Extension
-from protect.documents.verify_report import Cell, Quality, Verdict, VerifyReport
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from protect.documents.manifest import Extension
+    from protect.documents.verify_report import Cell, Quality, Verdict, VerifyReport
 
 MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 """A sign beside each verdict: colour is never the only carrier."""

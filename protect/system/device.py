@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from protect.errors import ConfigError, MachineError
@@ -202,6 +201,8 @@ def batches_fit(batch_size: int, smallest: int) -> Iterator[None]:
 
 
 def _version(distribution: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -187,10 +187,18 @@ main()
 
 
 @pytest.mark.parametrize(
-    "module", ["protect", "protect.cli.app", "protect.console", "protect.documents.manifest"]
+    ("module", "heavy"),
+    [
+        ("protect", "pydantic"),
+        ("protect.cli.app", "pydantic"),
+        ("protect.console", "pydantic"),
+        ("protect.cli.app", "torch"),
+        ("protect.config.settings", "torch"),
+        ("protect.documents.manifest", "torch"),
+    ],
 )
-def test_help_and_errors_need_no_torch(module):
-    code = f"import sys, {module}; print('torch' in sys.modules)"
+def test_help_and_errors_come_at_once(module, heavy):
+    code = f"import sys, {module}; print({heavy!r} in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
