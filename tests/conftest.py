@@ -17,14 +17,16 @@ FolderMaker = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _offline() -> Iterator[None]:
     """Make every attempt to reach another machine an error that names it."""
 
     def refuse(_: socket.socket, address: object) -> None:
         raise AssertionError(f"a test tried to reach {address}")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield
+    # A patch of its own: what a test patches is put back before its folder is removed.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
 
 
 @pytest.fixture
