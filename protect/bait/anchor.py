@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from protect.bait.looks import Pictures
+from protect.system.device import moved
 from protect.system.shards import own, whole
 
 MOST_PICTURES = 1024
@@ -30,7 +31,7 @@ def choose_anchor(
     with torch.no_grad():
         rows = torch.cat(
             [
-                surrogate(pictures.batch(part).to(device).float() / 255)[0].float()
+                surrogate(moved(pictures.batch(part), device).float() / 255)[0].float()
                 for part in torch.split(own(index), BATCH)
             ]
         )

@@ -28,7 +28,7 @@ from protect.config.choices import Binding, Harden, Targets
 from protect.config.settings import Effort
 from protect.data.augment import random_crop_flip
 from protect.errors import MachineError
-from protect.system.device import generator, global_draws
+from protect.system.device import generator, global_draws, moved
 from protect.system.shards import (
     as_one_batch,
     average_gradients,
@@ -352,7 +352,7 @@ class Engine:
     def _draw(self, draws: torch.Generator) -> Batch:
         index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)
         return Batch(
-            x=self.pictures.batch(own(index)).to(self.device, non_blocking=True).float(),
+            x=moved(self.pictures.batch(own(index)), self.device).float(),
             y=self.pictures.labels[index].to(self.device),
             grey=self.pictures.grey[own(index)].to(self.device),
         )

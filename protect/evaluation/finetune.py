@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from protect.data.augment import random_crop_flip
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.recipes import Recipe
-from protect.system.device import generator, global_draws
+from protect.system.device import batches_fit, generator, global_draws, moved
 
 TEST_BATCH = 256
 
@@ -104,7 +104,7 @@ def fine_tune(
         network.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(train), generator=draws)
-        with global_draws(draws, device):
+        with global_draws(draws, device), batches_fit(batch_size, smallest=2):
             for index in torch.split(order[: steps * batch_size], batch_size):
                 total += learn(index)
         measured = accuracy(network, test, device)
@@ -135,7 +135,7 @@ def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float 
 
 def load(examples: Examples, index: Tensor, device: torch.device) -> Tensor:
     """Return pictures as (B, 3, H, W) in [0, 1], features as they are."""
-    batch = examples.batch(index).to(device, non_blocking=True)
+    batch = moved(examples.batch(index), device)
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch
 
 

@@ -164,6 +164,12 @@ def global_draws(draws: torch.Generator, device: torch.device) -> Iterator[None]
         yield
 
 
+def moved(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a batch on a device; on its way to a GPU it is waited for by nobody."""
+    pinned = batch.pin_memory() if device.type == "cuda" else batch
+    return pinned.to(device, non_blocking=True)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the machine or of its GPU is full."""
     # PyTorch has a type of its own for a full GPU, and none for a full main memory.

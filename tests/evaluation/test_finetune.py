@@ -8,6 +8,7 @@ from helpers import as_cache
 from torch import Tensor, nn
 
 from protect.data.cache import PixelCache
+from protect.errors import MachineError
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.finetune import Learned, accuracy, fine_tune
 from protect.evaluation.recipes import Recipe
@@ -102,6 +103,21 @@ def test_fewer_pictures_than_a_batch_still_train():
     few = cache([0, 1, 0, 1], [0, 120, 0, 120])
     curve = train(few, few, batch_size=64, epochs=30)
     assert curve[-1] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "hint"),
+    [(40, 40, "--batch-size 20"), (4096, 60, "--batch-size 30"), (2, 2, "--size")],
+)
+def test_memory_that_runs_out_names_the_batch_to_try(asked: int, used: int, hint: str):
+    class Hungry(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    sets = cache(LABELS, RED), cache(LABELS, RED, seed=1)
+    with pytest.raises(MachineError, match=f"out of memory with {used} pictures a step") as caught:
+        learn(*sets, network=Hungry(), batch_size=asked)
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("clip", [0.01, None])
