@@ -139,6 +139,8 @@ class Writer:
     def write(self, sample: Sample) -> ImageRecord:
         """Write one picture and return what is true of the file on disk.
 
+        Whoever has written all of them calls `sync_folders`.
+
         Raises:
             ImageRefused: If the source can no longer be read.
             OutputError: If a link would lead the file out of the output folder.
@@ -148,7 +150,7 @@ class Writer:
         made = self.render(sample)
         original = made.original
         target = self.target(sample)
-        write_atomically(target, made.data)
+        write_atomically(target, made.data, is_one_of_many=True)
 
         written = decode(target, self.max_pixels)
         if not _same(written.pixels, made.pixels) or not _same(written.alpha, original.alpha):

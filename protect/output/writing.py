@@ -12,7 +12,7 @@ from protect.documents.manifest import ImageRecord
 from protect.events import Listener, StageAdvanced
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
-from protect.system.files import sha256_of, write_atomically
+from protect.system.files import sha256_of, sync_folders, write_atomically
 from protect.system.parallel import ordered_map
 
 TRIALS_PER_THREAD = 4
@@ -58,6 +58,7 @@ def write_pictures(
             journalise(record.model_dump_json())
             records.append(record)
             listener(StageAdvanced(known=record is journal.get(record.source)))
+    sync_folders((writer.folder / record.output for record in records), writer.folder)
     return tuple(records)
 
 

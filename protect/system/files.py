@@ -12,7 +12,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,10 +58,16 @@ def sha256_of_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, is_one_of_many: bool = False) -> None:
     """Write a file so that readers, and a crash, see the old content or the new, never a part.
 
     Makes the parent folders. The new file gets the permissions that the umask grants.
+
+    Args:
+        path: The file.
+        data: Its content.
+        is_one_of_many: Leave it to `sync_folders`, once for all, that a power cut does not undo
+            the writing; until then it may, wholly.
 
     Raises:
         MachineError: If the operating system refuses; `path` is then as it was before.
@@ -83,7 +89,22 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise _refusal("write", path, error) from error
-    _sync_folder(path.parent)
+    if not is_one_of_many:
+        _sync_folder(path.parent)
+
+
+def sync_folders(files: Iterable[Path], root: Path) -> None:
+    """See to it that a power cut undoes the writing of none of these files.
+
+    Args:
+        files: Files that `write_atomically` wrote below `root` with `is_one_of_many`.
+        root: A folder, which may be new as well.
+    """
+    folders = {root.parent}
+    for parent in {file.parent for file in files}:
+        folders |= {folder for folder in (parent, *parent.parents) if folder.is_relative_to(root)}
+    for folder in sorted(folders):
+        _sync_folder(folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from protect.system.files import (
     require_writable,
     sha256_of,
     sha256_of_bytes,
+    sync_folders,
     write_atomically,
 )
 
@@ -136,6 +138,26 @@ def test_a_folder_that_cannot_be_synced_does_not_matter(
     monkeypatch.setattr(os, "fsync", only_files)
     write_atomically(tmp_path / "file", b"data")
     assert (tmp_path / "file").read_bytes() == b"data"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is synced is read from /proc")
+def test_many_files_are_made_lasting_with_every_folder_that_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append("file" if path.is_file() else path.relative_to(tmp_path).as_posix())
+
+    monkeypatch.setattr(os, "fsync", note)
+    root = tmp_path / "out"
+    files = [root / name for name in ("cats/1.png", "cats/2.png", "dogs/deep/1.png", "top.png")]
+    for path in files:
+        write_atomically(path, b"data", is_one_of_many=True)
+    assert synced == ["file"] * 4
+    sync_folders(files, root)
+    assert synced[4:] == [".", "out", "out/cats", "out/dogs", "out/dogs/deep"]
 
 
 def test_stale_temporaries_go_and_everything_else_stays(tmp_path: Path) -> None:
