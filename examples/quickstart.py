@@ -2,7 +2,7 @@
 
     python examples/quickstart.py [FOLDER]
 
-Draws 900 pictures of six shapes into FOLDER/photos (default ./quickstart) and 600 more to test on
+Draws 900 pictures of six shapes into FOLDER/photos (default ./quickstart) and 900 more to test on
 into FOLDER/test, then runs the three commands as you would type them. It exits with the status of
 the first command that does not give 0.
 """
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 64
 PER_CLASS = 150
-TESTED_PER_CLASS = 100
+TESTED_PER_CLASS = 150
 """Few test pictures leave the verdict open: the interval of 225 is twice as wide as this one's."""
 
 Point = tuple[float, float]

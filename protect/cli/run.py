@@ -84,7 +84,7 @@ def run(
     mode: Annotated[
         NoiseMode,
         typer.Option(help="All pictures of a class carry the same noise, or each its own."),
-    ] = NoiseMode.CLASS,
+    ] = NoiseMode.SAMPLE,
     harden: Annotated[
         str,
         typer.Option(

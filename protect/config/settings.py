@@ -117,7 +117,7 @@ class RunConfig(_Machine):
     preset: Preset = Preset.STANDARD
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
-    mode: NoiseMode = NoiseMode.CLASS
+    mode: NoiseMode = NoiseMode.SAMPLE
     harden: HardenSetting = ()
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)

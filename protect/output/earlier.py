@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protect.config.choices import NoiseMode
 from protect.config.settings import INDIFFERENT, PLACES, RunConfig, build
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
@@ -90,7 +91,8 @@ class EarlierRun:
         return recorded.model_copy(update={name: getattr(config, name) for name in own})
 
     def _recorded(self) -> RunConfig:
-        settings = {
+        # Runs from before there were modes knew but one.
+        settings = {"mode": NoiseMode.CLASS} | {
             name: value
             for name, value in self.manifest.config.items()
             if name in RunConfig.model_fields

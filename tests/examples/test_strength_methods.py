@@ -255,11 +255,12 @@ def test_the_shipped_row_is_protect_run_without_a_flag_and_the_table_row_names_t
     usual = RunConfig(source="x")
     for name in ("binding", "targets", "mode", "harden", "preset", "rounds", "batch_size"):
         assert getattr(shipped, name) == getattr(usual, name)
-    assert (table.binding, table.targets) == (Binding.HEAD, Targets.CURRICULUM)
-    assert METHODS["bait-sample"] == replace(
+    published = (Binding.HEAD, Targets.CURRICULUM, NoiseMode.CLASS)
+    assert (table.binding, table.targets, table.mode) == published
+    assert METHODS["bait-class"] == replace(
         shipped,
-        title=METHODS["bait-sample"].title,
-        source=METHODS["bait-sample"].source,
-        mode=NoiseMode.SAMPLE,
+        title=METHODS["bait-class"].title,
+        source=METHODS["bait-class"].source,
+        mode=NoiseMode.CLASS,
     )
     assert METHODS["bait-hardened"].harden == tuple(Harden)

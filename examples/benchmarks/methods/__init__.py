@@ -22,14 +22,15 @@ METHODS: Mapping[str, Method | ProtectRun] = {
     "bait-published": PublishedBait("BAIT, published"),
     "bait-table": ProtectRun(
         title="BAIT, published binding",
-        source="`protect run --binding head --targets curriculum`: the published loss and targets, "
-        "with the pattern table in place of the generator",
+        source="`protect run --binding head --targets curriculum --mode class`: the published loss "
+        "and targets, with the pattern table in place of the generator",
         binding=Binding.HEAD,
         targets=Targets.CURRICULUM,
+        mode=NoiseMode.CLASS,
     ),
     "bait": ProtectRun(title="BAIT, as shipped", source="`protect run`"),
-    "bait-sample": ProtectRun(
-        title="BAIT, --mode sample", source="`protect run --mode sample`", mode=NoiseMode.SAMPLE
+    "bait-class": ProtectRun(
+        title="BAIT, --mode class", source="`protect run --mode class`", mode=NoiseMode.CLASS
     ),
     "bait-hardened": ProtectRun(
         title="BAIT, --harden",

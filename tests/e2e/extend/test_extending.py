@@ -16,6 +16,7 @@ from pictures import encoded, noise, picture
 from PIL import Image
 from safetensors.torch import load_file
 
+from protect.bait.patterns import TILE
 from protect.output.writer import apply_noise
 
 
@@ -23,25 +24,32 @@ def test_as_typed_new_pictures_are_published_with_the_noise_of_their_class(done:
     (done.photos / "b/copy.png").write_bytes((done.photos / "b/2.png").read_bytes())
     large = Image.fromarray(noise(50, 70, 3))
     large.save(done.photos / "c/large.tif")
-    before = {path: path.stat() for path in done.out.rglob("*.png")}
-    contents = {path: path.read_bytes() for path in before}
+    files = {path: path.stat() for path in done.out.rglob("*.png")}
+    contents = {path: path.read_bytes() for path in files}
     result = done.extend()
     assert result.exit_code == 0, result.stderr
     assert "2 added, 12 kept" in result.stderr
     assert f"protect verify {done.out}" in result.stderr
     assert done.counts == {"kept": 12, "added": 2}
 
-    for path, was in before.items():
+    for path, was in files.items():
         assert path.stat().st_mtime_ns == was.st_mtime_ns
         assert path.stat().st_ino == was.st_ino
         assert path.read_bytes() == contents[path]
-    # The same pixels of the same class are published as the same bytes, by the run or later.
-    assert (done.out / "b/copy.png").read_bytes() == (done.out / "b/2.png").read_bytes()
     patterns = load_file(done.state / "patterns.safetensors")["noise"]
-    expected = apply_noise(np.asarray(large), patterns[2])
-    published = np.asarray(Image.open(done.out / "c/large.png"))
-    assert np.array_equal(published, expected)
-    assert 0 < abs(published.astype(int) - np.asarray(large)).max() <= 8
+    side = patterns.shape[-1] - TILE + 1
+    for label, name in ((1, "b/copy"), (2, "c/large")):
+        (original,) = done.photos.glob(f"{name}.*")
+        before = np.asarray(Image.open(original))
+        published = np.asarray(Image.open(done.out / f"{name}.png"))
+        assert any(
+            np.array_equal(
+                published, apply_noise(before, patterns[label][:, y : y + side, x : x + side])
+            )
+            for y in range(TILE)
+            for x in range(TILE)
+        )
+        assert 0 < abs(published.astype(int) - before).max() <= 8
 
     sources = [image["source"] for image in done.manifest["images"]]
     assert sources == sorted([*PHOTOS, "b/copy.png", "c/large.tif"])
@@ -69,6 +77,17 @@ def test_noise_of_each_picture_is_given_again_and_to_new_pictures(tmp_path: Path
     assert {name: (done.out / name).read_bytes() for name in PHOTOS} == first
     done.require_intact()
     assert done.extend("--mode", "class").exit_code == 2
+
+
+def test_a_run_from_before_there_were_modes_shares_its_noise_in_a_class(tmp_path: Path):
+    done = Done(tmp_path)
+    write(done.photos, *PHOTOS)
+    assert run(done.photos, done.out, "--mode", "class").result.exit_code == 0
+    config = {name: value for name, value in done.manifest["config"].items() if name != "mode"}
+    edit_manifest(done, config=config)
+    (done.out / PHOTOS[0]).rename(tmp_path / "first.png")
+    assert done.extend().exit_code == 0
+    assert (done.out / PHOTOS[0]).read_bytes() == (tmp_path / "first.png").read_bytes()
 
 
 def test_an_extended_folder_can_be_verified(done: Done):
