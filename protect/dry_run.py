@@ -135,8 +135,10 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     # 3. A little of every other stage, and what that makes of the whole.
     trial = _try_rounds(config, listing, reading, device, listener)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
+    writer = new_writer(config.output, trial.noise, config, reading, listing)
+    # The first is slower, and would count as often as each tried one stands for others.
+    _try_writing(writer, tried[:1], threads, ignore)
     with stage("Trying to encode some", len(tried), listener) as write_clock:
-        writer = new_writer(config.output, trial.noise, config, reading, listing)
         n_bytes, n_levels = _try_writing(writer, tried, threads, listener)
     origins = [reading.origins[sample.name] for sample in reading.samples]
     rounds = config.effort.rounds

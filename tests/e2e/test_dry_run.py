@@ -1,6 +1,7 @@
 """`protect run --dry-run`: what it foretells is what a run then does, and nothing is written."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from cases.gallery import put, write
 from cases.ran import run
 from helpers import TINY, cli, write_colours
 from pictures import bomb, encoded, picture
+
+from protect.data.discover import Sample
+from protect.output.writer import Rendered, Writer
 
 
 def everything_in(folder: Path) -> dict[str, tuple[int, int]]:
@@ -178,3 +182,18 @@ def test_people_are_told_the_same_and_the_command_to_go_on_with(tmp_path):
     assert "nothing was written" in result.stdout
     assert f"next: protect run {photos} --output '{out}' --eps 4/255" in result.stderr
     assert "--dry-run" not in result.stderr
+
+
+def test_that_the_first_picture_is_slower_does_not_count_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    render, slow = Writer.render, [5.0]
+
+    def at_first_slow(writer: Writer, sample: Sample) -> Rendered:
+        time.sleep(slow.pop() if slow else 0)
+        return render(writer, sample)
+
+    monkeypatch.setattr(Writer, "render", at_first_slow)
+    found = foretell(good(tmp_path), tmp_path / "out", "--json")
+    assert not slow
+    assert json.loads(found.result.stdout)["duration"]["write"] < 4
