@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from helpers import FAST, TINY, cli, write_colours
+from kill_events import run_until
 from pictures import picture
 from PIL import Image
 
 from protect import RunConfig, protect_folder
-from protect.events import StageStarted
 
 PLUS = "{http://ns.useplus.org/ldf/xmp/1.0/}"
 TERMS = "http://ns.useplus.org/ldf/vocab/"
@@ -99,10 +99,6 @@ def test_the_manifest_follows_the_flag_and_is_never_left_in_two_places(tmp_path)
         assert cli("check", out).exit_code == 0
 
 
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
 @pytest.mark.parametrize("stage", ["Optimising", "Writing"])
 def test_a_killed_run_may_go_on_with_another_place_for_its_manifest(tmp_path, stage):
     photos = write_colours(tmp_path / "photos", per_class=2)
@@ -118,12 +114,7 @@ def test_a_killed_run_may_go_on_with_another_place_for_its_manifest(tmp_path, st
         device="cpu",
     )
 
-    def kill(event) -> None:
-        if isinstance(event, StageStarted) and event.name.startswith(stage):
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        protect_folder(killed, kill)
+    run_until(killed, stage, 0)
     verified = cli("verify", killed.output)
     assert verified.exit_code == 2
     assert "has not finished" in verified.stderr

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import FAST, cli, write_colours
+from kill_events import run_until
 from PIL import Image
 
 from protect import ProtectError, RunConfig, protect_folder
-from protect.events import StageAdvanced, StageStarted
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -75,10 +75,6 @@ def test_c63_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
     assert files_of(tmp_path / "a") != files_of(tmp_path / "c")
 
 
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
 @pytest.mark.parametrize(("stage", "steps"), [("Optimising", 1), ("Writing", 0), ("Writing", 5)])
 def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, steps):
     monkeypatch.setattr("protect.run.CHECKPOINT_SECONDS", 0)
@@ -87,20 +83,8 @@ def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage
     whole = RunConfig(source=photos, output=tmp_path / "whole", **settings)
     protect_folder(whole)
 
-    current, left = "", steps
-
-    def kill(event) -> None:
-        nonlocal current, left
-        if isinstance(event, StageStarted):
-            current = event.name
-        if current.startswith(stage) and isinstance(event, StageAdvanced | StageStarted):
-            if left == 0:
-                raise KilledError
-            left -= 1
-
     killed = RunConfig(source=photos, output=tmp_path / "killed", **settings)
-    with pytest.raises(KilledError):
-        protect_folder(killed, kill)
+    run_until(killed, stage, steps)
     assert not (tmp_path / "killed" / "manifest.json").exists()
     with pytest.raises(ProtectError, match=r"not empty|private state") as caught:
         protect_folder(killed)

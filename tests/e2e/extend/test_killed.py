@@ -8,32 +8,17 @@ from cases.gallery import tree, write
 from cases.ran import run
 from extending import PHOTOS, Done, add, move, relabel, spoil, take_away
 from helpers import cli
+from kill_events import run_until
 
-from protect import RunConfig, protect_folder
+from protect import RunConfig
 from protect.console import Screen
-from protect.events import Event, StageAdvanced, StageStarted
-
-
-class KilledError(Exception):
-    """Stands for a kill."""
+from protect.events import Event
 
 
 def killed(done: Done, stage: str, steps: int) -> None:
     """Extend until so many pictures of a stage are done."""
-    current, left = "", steps
-
-    def kill(event: Event) -> None:
-        nonlocal current, left
-        if isinstance(event, StageStarted):
-            current = event.name
-        if current.startswith(stage) and isinstance(event, StageStarted | StageAdvanced):
-            if left == 0:
-                raise KilledError
-            left -= 1
-
     config = RunConfig(source=done.photos, output=done.out, existing="extend", workers=2)
-    with pytest.raises(KilledError):
-        protect_folder(config, kill)
+    run_until(config, stage, steps)
 
 
 def change_a_lot(done: Done) -> None:
