@@ -17,6 +17,7 @@ from torch import Tensor
 from protect.bait.engine import Engine
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
+from protect.config.values import AUTO
 from protect.data.cache import cache_bytes, no_room
 from protect.data.discover import Listing, Sample, discover
 from protect.data.reading import Reading, require_pictures
@@ -38,7 +39,7 @@ from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
-from protect.run import new_engine, new_writer, settings_of_bytes
+from protect.run import fit_batches, new_engine, new_writer, settings_of_bytes
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.memory import peak_device_memory, peak_memory
 from protect.system.parallel import ordered_map
@@ -147,7 +148,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             "surrogate": trial.surrogate,
             "room": Room(
                 source=sum(origin.n_bytes for origin in origins),
-                output=round(n_bytes / n_levels * sum(origin.n_levels for origin in origins)),
+                output=round(n_bytes / n_levels * reading.n_levels(reading.samples)),
                 cache=cache,
                 free=free,
                 memory=peak_memory(),
@@ -216,6 +217,8 @@ def _try_rounds(
     )
     surrogate = WithFeatures(backbone).to(device)
     engine = new_engine(surrogate, reading, config, listing.classes, device)
+    if config.batch_size == AUTO:
+        fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.

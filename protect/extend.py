@@ -113,7 +113,8 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
         rights=config.rights,
     )
     for sample in plan.to_write:
-        writer.target(sample)  # a link that leads elsewhere is refused now, not half-way
+        # A link that leads elsewhere is refused now, not half-way.
+        writer.target(plan.names[sample.name])
 
     # 3. From here on only another --extend can go on. What has no original any more is moved away.
     digests = {look.sample.name: look.digest for look in looks}

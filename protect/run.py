@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from protect.bait.anchor import choose_anchor
+from protect.bait.batches import batch_that_fits, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import TILE, ClassPatterns, shifts_of
@@ -22,6 +23,7 @@ from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Existing, OnError, Preset
 from protect.config.settings import EFFORTS, INDIFFERENT, PLACES, RunConfig
+from protect.config.values import AUTO
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
@@ -44,7 +46,12 @@ from protect.output.manifest_place import refuse_manifest_place, settle_manifest
 from protect.output.names import output_names
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
-from protect.output.writing import seconds_to_write, write_labels, write_pictures
+from protect.output.writing import (
+    processes_pay,
+    seconds_to_write,
+    write_labels,
+    write_pictures,
+)
 from protect.system.device import (
     batches_fit,
     choose_device,
@@ -101,6 +108,8 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
 
     # 1. Which pictures, under which labels, and may the output be written?
     refuse_stray_weights(config.weights, [config.surrogate])
+    if config.batch_size == AUTO:
+        refuse_several("--batch-size auto", "give the number that one process finds")
     refuse_small_batches(config.effort.batch_size)
     from_first(lambda: refuse_occupied(config.output, config.existing))
     from_first(lambda: refuse_manifest_place(config))
@@ -144,8 +153,10 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None
-    with batches_fit(config.effort.batch_size, smallest=max(2, place().count)):
-        saved = resumed and _go_on_optimising(engine, state)
+    saved = resumed and _go_on_optimising(engine, state)
+    if config.batch_size == AUTO and not saved:
+        fit_batches(engine, listener)
+    with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
         if config.time_budget is not None and not saved:
             trial = new_writer(state.trial, engine.patterns.table(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
@@ -166,7 +177,15 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     mine = dealt(reading.samples)
     with stage("Writing images", len(mine), listener) as write_clock:
         writer = new_writer(config.output, noise, config, reading, listing)
-        written = write_pictures(writer, mine, reading.digests, state, threads, listener)
+        written = write_pictures(
+            writer,
+            mine,
+            reading.digests,
+            state,
+            threads,
+            listener,
+            in_processes=processes_pay(mine, reading, threads),
+        )
         images = tuple(collected(written))
         if is_first():
             write_labels(listing, config.labels, config.output, images)
@@ -283,6 +302,14 @@ def _go_on_optimising(engine: Engine, state: StateFolder) -> bool:
     if table is not None and not is_first():
         unpack(engine, table)
     return table is not None
+
+
+def fit_batches(engine: Engine, listener: Listener) -> None:
+    """Set the batch size that the method wants, or as much of it as memory has room for."""
+    wanted, found = wanted_batch(engine), batch_that_fits(engine)
+    engine.plan(batch_size=found)
+    why = "" if found == wanted else f", as memory has no room for the {wanted} that it wants"
+    listener(Notice(f"--batch-size auto: {found} pictures a step{why}"))
 
 
 def _plan(engine: Engine, pace: Pace, listener: Listener) -> None:

@@ -105,9 +105,16 @@ class Engine:
         )
         self.outer_optimiser = torch.optim.Adam(patterns.parameters(), lr=effort.outer_lr)
 
-    def plan(self, rounds: int) -> None:
-        """Set how many rounds there are; what the first one does is the same for any number."""
-        self.effort = self.effort.model_copy(update={"rounds": rounds})
+    def plan(self, rounds: int | None = None, batch_size: int | None = None) -> None:
+        """Set what was planned by measuring, where it is given; the rest stays as it is.
+
+        Args:
+            rounds: How many there are; what the first one does is the same for any number.
+            batch_size: Pictures a step.
+        """
+        planned = {"rounds": rounds, "batch_size": batch_size}
+        changed = {name: value for name, value in planned.items() if value is not None}
+        self.effort = self.effort.model_copy(update=changed)
 
     @property
     def finished(self) -> bool:

@@ -17,6 +17,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
     table = {
         "round": torch.tensor(engine.round),
         "rounds": torch.tensor(engine.effort.rounds),
+        "batch_size": torch.tensor(engine.effort.batch_size),
         "bound": torch.tensor(engine.bound, dtype=torch.float64),
         "target_counts": engine.target_counts,
         **{f"surrogate.{name}": value for name, value in engine.surrogate.state_dict().items()},
@@ -35,7 +36,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
 def unpack(engine: Engine, table: Mapping[str, Tensor]) -> None:
     """Put a fresh engine of the same settings where `pack` found the old one."""
     engine.round = int(table["round"])
-    engine.plan(int(table["rounds"]))
+    engine.plan(int(table["rounds"]), int(table["batch_size"]))
     engine.bound = table["bound"].tolist()
     engine.target_counts.copy_(table["target_counts"])
     engine.surrogate.load_state_dict(_below("surrogate.", table))

@@ -84,6 +84,20 @@ def given(ctx: typer.Context, **settings: Any) -> dict[str, Any]:
     }
 
 
+def number_or_auto(text: str | int) -> int | str:
+    """Read a number that may be left to be found by trying.
+
+    Raises:
+        BadParameter: If it is neither a number nor "auto".
+    """
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor 'auto'") from None
+
+
 def weight_files(pairs: list[str] | None) -> dict[str, Path]:
     """Read NAME=FILE pairs.
 

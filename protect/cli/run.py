@@ -19,6 +19,7 @@ from protect.cli.options import (
     WeightFiles,
     Workers,
     given,
+    number_or_auto,
     weight_files,
 )
 from protect.cli.settings import ConfigFile, PrintConfig, print_settings
@@ -105,7 +106,10 @@ def run(
         typer.Option(
             "--batch-size",
             "-b",
-            help="Pictures a step, of all processes together; the preset's if not given.",
+            parser=number_or_auto,
+            metavar="INTEGER|auto",
+            help="Pictures a step, of all processes together; the preset's if not given. auto: "
+            "that, or four a class if that is more, as far as memory holds them.",
             rich_help_panel=METHOD,
         ),
     ] = None,

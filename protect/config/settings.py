@@ -23,6 +23,9 @@ from protect.config.choices import (
     Tier,
 )
 from protect.config.values import (
+    AUTO,
+    LARGEST_BATCH,
+    BatchSetting,
     Eps,
     EpsSetting,
     Frozen,
@@ -36,8 +39,6 @@ Config = TypeVar("Config", bound=BaseModel)
 
 LARGEST_RATE = 1e30
 """Any training diverges below it; ten times as much still is a number to SGD in 32 bits."""
-LARGEST_BATCH = 2**31 - 1
-"""Far more than any memory holds, and the largest count that PyTorch takes everywhere."""
 
 
 class _Machine(Frozen):
@@ -91,6 +92,8 @@ class RunConfig(_Machine):
         eps: Budget.
         surrogate: Backbone the noise is optimised against.
         preset: Effort, where `rounds`, `outer_steps` and `batch_size` do not say otherwise.
+        batch_size: Pictures a step of all processes; "auto" tries what memory holds; None for the
+            preset's.
         targets: Policy that picks the incorrect class of each sample.
         binding: By what the outer step binds.
         mode: Whether the pictures of a class share their noise.
@@ -121,7 +124,7 @@ class RunConfig(_Machine):
     harden: HardenSetting = ()
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=2, le=LARGEST_BATCH)
+    batch_size: BatchSetting | None = None
     time_budget: TimeBudgetSetting | None = None
     size: int | None = Field(None, ge=32, le=1024)
     seed: int = Field(0, ge=0, lt=2**31)
@@ -137,11 +140,11 @@ class RunConfig(_Machine):
 
     @property
     def effort(self) -> Effort:
-        """The preset's counts with this config's own on top."""
+        """The preset's counts with this config's own on top, but for what is found by trying."""
         own = {
             "rounds": self.rounds,
             "outer_steps": self.outer_steps,
-            "batch_size": self.batch_size,
+            "batch_size": None if self.batch_size == AUTO else self.batch_size,
         }
         changed = {name: value for name, value in own.items() if value is not None}
         return EFFORTS[self.preset].model_copy(update=changed)

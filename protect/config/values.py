@@ -6,9 +6,9 @@ Owns the meaning of `--eps`. Must not import torch.
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from protect.config.choices import Harden
 from protect.errors import ConfigError
@@ -16,6 +16,12 @@ from protect.errors import ConfigError
 Item = TypeVar("Item")
 
 LEVELS_PER_UNIT = 255
+LARGEST_BATCH = 2**31 - 1
+"""Far more than any memory holds, and the largest count that PyTorch takes everywhere."""
+AUTO: Final = "auto"
+"""What is typed for a number that is to be found by trying."""
+
+BatchSetting = Annotated[int, Field(ge=2, le=LARGEST_BATCH)] | Literal["auto"]
 
 
 class Frozen(BaseModel):

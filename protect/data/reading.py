@@ -52,6 +52,10 @@ class Reading:
         """Source name -> digest of the file; empty for pictures that were refused."""
         return {name: origin.sha256 for name, origin in self.origins.items()}
 
+    def n_levels(self, samples: Iterable[Sample]) -> int:
+        """Return how many values pictures have together: height by width by channels."""
+        return sum(self.origins[sample.name].n_levels for sample in samples)
+
     @property
     def pattern_grid(self) -> tuple[int, int]:
         """Height and width of the noise: no finer than the pictures, nor than the input size."""

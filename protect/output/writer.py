@@ -17,7 +17,7 @@ from protect.config.choices import Rights
 from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord
-from protect.errors import OutputError
+from protect.errors import ImageRefused, InputError, OutputError
 from protect.output.encode import encode_png
 from protect.output.quality import measure
 from protect.system.device import generator
@@ -111,13 +111,13 @@ class Writer:
     max_pixels: int
     rights: Rights | None = None
 
-    def target(self, sample: Sample) -> Path:
-        """Return where a picture is published.
+    def target(self, name: str) -> Path:
+        """Return where a picture with this output name is published.
 
         Raises:
             OutputError: If a link would lead the file out of the output folder.
         """
-        target = self.folder / self.names[sample.name]
+        target = self.folder / name
         if not is_within(target.parent, self.folder):
             raise OutputError(
                 f"{target.parent} leads out of the output folder through a link",
@@ -129,27 +129,37 @@ class Writer:
         """Make the protected copy of one picture, and write nothing.
 
         Raises:
-            ImageRefused: If the source can no longer be read.
+            InputError: If the source can no longer be read.
         """
-        original = decode(sample.path, self.max_pixels)
+        try:
+            original = decode(sample.path, self.max_pixels)
+        except ImageRefused as refusal:
+            raise InputError(
+                f"{sample.path} has changed since it was read, and {refusal.message}",
+                f"{refusal.hint}, then go on with --resume" if refusal.hint else "",
+            ) from None
         pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)
         return Rendered(original, pixels, data)
 
     def write(self, sample: Sample) -> ImageRecord:
+        """Write one picture under its name of `names`; see `publish`."""
+        return self.publish(sample, self.names[sample.name])
+
+    def publish(self, sample: Sample, name: str) -> ImageRecord:
         """Write one picture and return what is true of the file on disk.
 
         Whoever has written all of them calls `sync_folders`.
 
         Raises:
-            ImageRefused: If the source can no longer be read.
+            InputError: If the source can no longer be read.
             OutputError: If a link would lead the file out of the output folder.
             MachineError: If the file cannot be written.
             BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
         """
         made = self.render(sample)
         original = made.original
-        target = self.target(sample)
+        target = self.target(name)
         write_atomically(target, made.data, is_one_of_many=True)
 
         written = decode(target, self.max_pixels)
@@ -162,7 +172,7 @@ class Writer:
             )
         return ImageRecord(
             source=sample.name,
-            output=self.names[sample.name],
+            output=name,
             label=sample.label,
             source_sha256=original.sha256,
             output_sha256=written.sha256,

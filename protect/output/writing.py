@@ -2,7 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protect.data.discover import Listing, Sample
@@ -14,7 +16,14 @@ from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.system.files import sha256_of, sync_folders, write_atomically
 from protect.system.parallel import ordered_map
+from protect.system.workers import Workers
 
+LOCKED_SECONDS = 0.8e-3
+PICTURE_SECONDS = 1.0e-3
+VALUE_SECONDS = 100e-9
+"""What a picture takes of the interpreter lock, and of a core: for itself and for each value."""
+START_SECONDS = 4.0
+"""What processes have to save, as each needs about half of it to start."""
 TRIALS_PER_THREAD = 4
 """Pictures that are written to see how long it takes."""
 
@@ -26,6 +35,8 @@ def write_pictures(
     state: StateFolder,
     threads: int,
     listener: Listener,
+    *,
+    in_processes: bool = False,
 ) -> tuple[ImageRecord, ...]:
     """Write every picture that is not on disk already, journalling each.
 
@@ -36,30 +47,85 @@ def write_pictures(
         state: Holds the journal.
         threads: That decode and encode.
         listener: Told of each picture.
+        in_processes: Whether each thread leaves the work to a process of its own.
 
     Returns:
         What is on disk, in the order of the samples.
     """
     journal = state.read_journal()
-
-    def write(sample: Sample) -> ImageRecord:
-        before = journal.get(sample.name)
-        if (
-            before is not None
-            and before.output == writer.names[sample.name]
-            and is_current(before, sample.label, digests[sample.name], writer.folder)
-        ):
-            return before
-        return writer.write(sample)
-
+    # Each with its name, as the names of all would be sent to every process.
+    wishes = (
+        _Wish(sample, writer.names[sample.name], digests[sample.name], journal.get(sample.name))
+        for sample in samples
+    )
+    publish: Callable[[_Wish], ImageRecord] = _Publisher(replace(writer, names={}))
     records = []
-    with state.append_journal() as journalise:
-        for record in ordered_map(write, samples, threads):
+    with ExitStack() as stack:
+        journalise = stack.enter_context(state.append_journal())
+        if in_processes:
+            publish = stack.enter_context(Workers(publish, threads))
+        written = stack.enter_context(closing(ordered_map(publish, wishes, threads)))
+        for record in written:
             journalise(record.model_dump_json())
             records.append(record)
-            listener(StageAdvanced(known=record is journal.get(record.source)))
+            listener(StageAdvanced(known=record == journal.get(record.source)))
     sync_folders((writer.folder / record.output for record in records), writer.folder)
     return tuple(records)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A picture that is to be on disk.
+
+    Attributes:
+        sample: The picture.
+        name: Its output name.
+        digest: Of the original as it was read.
+        before: What was written of it earlier; None for nothing.
+    """
+
+    sample: Sample
+    name: str
+    digest: str
+    before: ImageRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Publisher:
+    """Writes a picture if it is not on disk already; works here or in another process.
+
+    Attributes:
+        writer: Writes one picture.
+    """
+
+    writer: Writer
+
+    def __call__(self, wish: _Wish) -> ImageRecord:
+        before, sample = wish.before, wish.sample
+        if (
+            before is not None
+            and before.output == wish.name
+            and is_current(before, sample.label, wish.digest, self.writer.folder)
+        ):
+            return before
+        return self.writer.publish(sample, wish.name)
+
+
+def processes_pay(samples: Sequence[Sample], reading: Reading, workers: int) -> bool:
+    """Whether processes would publish so many pictures sooner than as many threads.
+
+    Threads take turns at what Python itself does of a picture, which for small ones is much of it;
+    processes do not, but have to start.
+
+    Args:
+        samples: The pictures.
+        reading: Knows how large they are.
+        workers: Threads or processes.
+    """
+    values = reading.n_levels(samples)
+    shared = (len(samples) * PICTURE_SECONDS + values * VALUE_SECONDS) / workers
+    in_turns = len(samples) * LOCKED_SECONDS
+    return in_turns - shared > START_SECONDS
 
 
 def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
@@ -78,11 +144,7 @@ def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
     finally:
         shutil.rmtree(writer.folder, ignore_errors=True)
     seconds = time.monotonic() - start
-    whole, part = (
-        sum(reading.origins[sample.name].n_levels for sample in group)
-        for group in (reading.samples, tried)
-    )
-    return seconds * whole / part
+    return seconds * reading.n_levels(reading.samples) / reading.n_levels(tried)
 
 
 def is_current(record: ImageRecord, label: str, digest: str, output: Path) -> bool:

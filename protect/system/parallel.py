@@ -1,7 +1,7 @@
 """Work spread over threads, results in order, memory bounded."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -15,11 +15,12 @@ AHEAD = 4
 
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int, handful: int = 1
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in the order of the items.
 
-    Decoding, encoding and hashing release the interpreter lock, so threads scale and need neither
-    pickling nor shared memory. At most `AHEAD * threads * handful` results exist at a time.
+    Decoding, encoding and hashing release the interpreter lock, so threads scale with all but small
+    pictures (for these see `workers`), and need neither pickling nor shared memory. At most
+    `AHEAD * threads * handful` results exist at a time.
 
     Args:
         function: Safe to call from many threads.

@@ -1,4 +1,4 @@
-"""`protect run --time-budget`, and memory that runs out: said before it is too late."""
+"""`protect run --time-budget`, and memory that runs out or is asked before: said in time."""
 
 import json
 import re
@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from helpers import cli, small_network, write_colours
+
+from protect import run
+from protect.bait import batches
+from protect.bait.engine import Engine
 
 SMALL = ("--size", "32", "-b", "4", "--preset", "quick", "--device", "cpu")
 
@@ -66,3 +70,52 @@ app(sys.argv[1:])
     assert "out of memory with 4096 pictures a step" in ran.stderr
     assert "try --batch-size 2048" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("free", "expected"), [(2**40, 64), (1, 16)])
+def test_a_batch_size_that_is_found_is_said_and_recorded_and_makes_the_same_noise(
+    tmp_path, tmp_path_factory, monkeypatch, free, expected
+):
+    monkeypatch.setattr(batches, "working_memory", lambda _: (0, free))
+    photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
+    network = small_network(tmp_path_factory.mktemp("weights"))
+    flags = ("--size", "32", "--preset", "quick", "--rounds", "2", "--device", "cpu", *network)
+    foretold = cli("run", photos, "-o", out, *flags, "-b", "auto", "--dry-run")
+    assert foretold.exit_code == 0, foretold.stderr
+    done = cli("run", photos, "-o", out, *flags, "-b", "auto")
+    assert done.exit_code == 0, done.stderr
+    wanted = "" if expected == 64 else ", as memory has no room for the 64 that it wants"
+    for said in (foretold.stderr, done.stderr):
+        assert f"--batch-size auto: {expected} pictures a step{wanted}\n" in said
+    config = json.loads((out / "manifest.json").read_text())["config"]
+    assert (config["batch_size"], config["effort"]["batch_size"]) == ("auto", expected)
+    assert cli("run", photos, "-o", tmp_path / "again", *flags, "-b", expected).exit_code == 0
+    assert files_of(out) == files_of(tmp_path / "again")
+
+
+def once_only(advance):
+    """Return a round that is interrupted from the run's second on; tries of few steps are none."""
+
+    def interrupted(engine: Engine):
+        if engine.round == 1:
+            raise KeyboardInterrupt
+        return advance(engine)
+
+    return interrupted
+
+
+def test_an_interrupted_run_keeps_to_the_batch_size_that_was_found(
+    tmp_path, tmp_path_factory, monkeypatch
+):
+    photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
+    network = small_network(tmp_path_factory.mktemp("weights"))
+    flags = ("--size", "32", "--preset", "quick", "--rounds", "3", "--device", "cpu", *network)
+    monkeypatch.setattr(batches, "working_memory", lambda _: (0, 1))
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Engine, "advance", once_only(Engine.advance))
+    assert cli("run", photos, "-o", out, *flags, "-b", "auto").exit_code == 130
+    monkeypatch.undo()
+    resumed = cli("run", photos, "-o", out, *flags, "-b", "auto", "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert "--batch-size auto" not in resumed.stderr
+    assert json.loads((out / "manifest.json").read_text())["config"]["effort"]["batch_size"] == 16

@@ -138,6 +138,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_with_another_number(
     [
         (("run", "{photos}"), 2, "1 pictures cannot be protected"),
         (("run", "{photos}", "-b", "2", "--on-error", "skip"), 2, "none for some of 3 processes"),
+        (("run", "{photos}", "-b", "auto"), 2, "--batch-size auto works in one process"),
         (("run", "{photos}", "--eps", "8"), 2, "did you mean --eps 8/255?"),
         (("run", "{photos}", "--device", "cuda"), 3, "use --device cpu"),
         (("verify", "{photos}"), 2, "--shard I/N"),

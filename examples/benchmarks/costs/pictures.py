@@ -20,11 +20,13 @@ from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.config.values import Eps
 from protect.data.decode import decode
 from protect.data.discover import Sample
+from protect.documents.manifest import ImageRecord
 from protect.output.encode import COMPRESS_LEVEL
 from protect.output.names import output_names
 from protect.output.writer import Writer
 from protect.system.device import generator
 from protect.system.parallel import ordered_map
+from protect.system.workers import Workers
 
 PART = "io"
 GOAL = 1.1
@@ -40,21 +42,24 @@ class Case:
     """One kind of picture file.
 
     Attributes:
-        side: Of the square that photos are cut to and shrunk to; None keeps them as they are.
+        side: Of the squares that photos are cut to and shrunk to; None keeps them as they are.
         suffix: ".png" or ".jpg".
+        cuts: Squares out of each photo: small ones take too little time to measure a few.
     """
 
     side: int | None
     suffix: str
+    cuts: int = 1
 
     def __str__(self) -> str:
         return f"{f'{self.side} px' if self.side else 'whole'} {self.suffix[1:].upper()}"
 
 
 CASES = (
-    Case(64, ".png"),
-    Case(224, ".png"),
-    Case(224, ".jpg"),
+    Case(64, ".png", cuts=40),
+    Case(64, ".jpg", cuts=40),
+    Case(224, ".png", cuts=5),
+    Case(224, ".jpg", cuts=5),
     Case(512, ".jpg"),
     Case(None, ".jpg"),
 )
@@ -70,7 +75,11 @@ class Photos:
     """
 
     def __init__(self, case: Case, originals: Sequence[Path], folder: Path) -> None:
-        self.samples = tuple(_make(case, path, folder / "photos") for path in originals)
+        self.samples = tuple(
+            _make(case, path, number, folder / "photos")
+            for path in originals
+            for number in range(case.cuts)
+        )
         side = min(case.side or LARGEST_PATTERN, LARGEST_PATTERN)
         patterns = ClassPatterns(
             classes=1,
@@ -109,6 +118,11 @@ class Photos:
         for _ in ordered_map(self.writer.write, self.samples, threads):
             pass
 
+    def write_helped(self, workers: Workers[Sample, ImageRecord], threads: int) -> None:
+        """Do the same in processes that have started."""
+        for _ in ordered_map(workers, self.samples, threads):
+            pass
+
     def write_unproved(self) -> None:
         """Do what of it the bare loop does too: decode, apply, encode."""
         for sample in self.samples:
@@ -138,7 +152,7 @@ def measure_io(originals: Sequence[Path], folder: Path, *, quick: bool) -> Itera
         for case, photos in made.items():
             yield from _against_pillow(case, photos, pairs)
         for case, photos in made.items():
-            yield _with_two_threads(case, photos, min(pairs, 3))
+            yield from _with_two(case, photos, min(pairs, 3))
         for case, photos in made.items():
             yield from _efforts(str(case), photos.protected())
 
@@ -172,16 +186,23 @@ def _against_pillow(case: Case, photos: Photos, pairs: int) -> Iterator[Comparis
         )
 
 
-def _with_two_threads(case: Case, photos: Photos, pairs: int) -> Comparison:
-    seconds = in_turns(lambda: photos.write(2), lambda: photos.write(1), pairs)
-    count = len(photos.samples)
-    return Comparison.of_pairs(
-        PART,
-        f"{case}: two threads",
-        "pictures/s",
-        [(count / two.wall, count / one.wall) for two, one in seconds],
-        "one thread",
-    )
+def _with_two(case: Case, photos: Photos, pairs: int) -> Iterator[Comparison]:
+    """Compare two threads, and two processes, with one thread."""
+    with Workers(photos.writer.write, 2) as workers:
+        photos.write_helped(workers, 2)  # they have started
+        for what, two_do in (
+            ("two threads", lambda: photos.write(2)),
+            ("two processes", lambda: photos.write_helped(workers, 2)),
+        ):
+            seconds = in_turns(two_do, photos.write, pairs)
+            count = len(photos.samples)
+            yield Comparison.of_pairs(
+                PART,
+                f"{case}: {what}",
+                "pictures/s",
+                [(count / two.wall, count / one.wall) for two, one in seconds],
+                "one thread",
+            )
 
 
 def _efforts(name: str, published: Sequence[NDArray[np.uint8]]) -> Iterator[Comparison]:
@@ -217,16 +238,17 @@ def _encode_all(images: Sequence[Image.Image], level: int) -> tuple[int, float]:
     return size, min(times)
 
 
-def _make(case: Case, original: Path, folder: Path) -> Sample:
+def _make(case: Case, original: Path, number: int, folder: Path) -> Sample:
     with Image.open(original) as image:
         photo = image.convert("RGB")
     if case.side:
-        edge = min(photo.size)
+        # All cuts of a photo differ, so that no file is the same as another.
+        edge = min(photo.size) - number
         left, top = (photo.width - edge) // 2, (photo.height - edge) // 2
         box = (left, top, left + edge, top + edge)
         photo = photo.resize((case.side, case.side), Image.Resampling.LANCZOS, box)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (original.stem + case.suffix)
+    path = folder / f"{original.stem}-{number}{case.suffix}"
     photo.save(path, quality=JPEG_QUALITY)
     return Sample(name=path.name, path=path, label=LABEL)
 

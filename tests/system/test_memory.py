@@ -1,0 +1,53 @@
+"""What is in use and what is free, against memory that is taken here and limits that are set."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from protect.system import memory
+from protect.system.memory import peak_memory, peak_working_memory, working_memory
+
+CPU = torch.device("cpu")
+TAKEN = 300 * 2**20
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no such accounts")
+
+
+@linux
+def test_memory_that_is_taken_is_in_use():
+    in_use, free = working_memory(CPU)
+    taken = np.ones(TAKEN, np.uint8)
+    now, less = working_memory(CPU)
+    assert 0.9 * TAKEN < now - in_use < 1.5 * TAKEN
+    assert 0 < less < free + TAKEN
+    assert peak_working_memory(CPU) == peak_memory() >= now - 2**20
+    del taken
+
+
+@linux
+def test_the_smallest_limit_of_the_groups_above_counts(tmp_path, monkeypatch):
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    groups = tmp_path / "cgroup"
+    groups.write_text("1:name=systemd:/x\n0::/outer/inner\n")
+    monkeypatch.setattr(memory, "_GROUPS", groups)
+    monkeypatch.setattr(memory, "_GROUP_ROOT", tmp_path)
+    everything = working_memory(CPU)[1]
+
+    def limit(folder, most, used):
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+
+    limit(inner, "max", 500)
+    assert working_memory(CPU)[1] > 0.5 * everything
+    limit(inner.parent, 5_000, 1_000)
+    assert working_memory(CPU)[1] == 4_000
+    limit(inner, 2_000, 500)
+    assert working_memory(CPU)[1] == 1_500
+    limit(inner, 400, 500)
+    assert working_memory(CPU)[1] == 0
+
+
+def test_other_devices_do_not_tell():
+    assert working_memory(torch.device("meta")) is None
