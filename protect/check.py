@@ -10,7 +10,7 @@ from pathlib import Path
 
 from protect.config.settings import CheckConfig
 from protect.config.values import Eps
-from protect.data.decode import decode
+from protect.data.decode import Picture, decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import IMAGE_SUFFIXES, printable_name
@@ -131,12 +131,11 @@ def _examine(
     if not path.is_file():
         return _Finding((_problem(record, "missing", "the file is gone"),))
     problems = []
-    if sha256_of(path) != record.output_sha256:
+    picture, digest = _read(path, max_pixels)
+    if digest != record.output_sha256:
         problems.append(_problem(record, "changed", "its bytes are not those that were written"))
-    try:
-        picture = decode(path, max_pixels)
-    except ImageRefused as refusal:
-        return _Finding((*problems, _problem(record, "unreadable", refusal.message)))
+    if isinstance(picture, ImageRefused):
+        return _Finding((*problems, _problem(record, "unreadable", picture.message)))
     if (picture.width, picture.height) != (record.width, record.height):
         size = f"it is {picture.width}x{picture.height}, not {record.width}x{record.height}"
         return _Finding((*problems, _problem(record, "size", size)))
@@ -147,13 +146,12 @@ def _examine(
     if not stays_below(record.source) or not original_path.is_file():
         gone = Problem(file=record.source, kind="original", message="the original is gone")
         return _Finding((*problems, gone))
-    if sha256_of(original_path) != record.source_sha256:
+    original, digest = _read(original_path, max_pixels)
+    if digest != record.source_sha256:
         other = "the original is not the file that was protected"
         problems.append(Problem(file=record.source, kind="original", message=other))
-    try:
-        original = decode(original_path, max_pixels)
-    except ImageRefused as refusal:
-        bad = Problem(file=record.source, kind="original", message=refusal.message)
+    if isinstance(original, ImageRefused):
+        bad = Problem(file=record.source, kind="original", message=original.message)
         return _Finding((*problems, bad))
     try:
         pair = compare(original, picture)
@@ -169,6 +167,15 @@ def _examine(
         differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
         problems.append(_problem(record, "budget", differs))
     return _Finding(tuple(problems), pair)
+
+
+def _read(path: Path, max_pixels: int) -> tuple[Picture | ImageRefused, str]:
+    """Return the picture in a file, or why there is none, and the digest of the file."""
+    try:
+        picture = decode(path, max_pixels)
+    except ImageRefused as refusal:
+        return refusal, sha256_of(path)
+    return picture, picture.sha256
 
 
 def _contradictions(manifest: Manifest, file: str) -> Iterator[Problem]:
