@@ -26,6 +26,7 @@ from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
 from protect.errors import InputError, MachineError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.generation import fit_batches, new_engine
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -39,7 +40,7 @@ from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
-from protect.run import fit_batches, new_engine, new_writer, settings_of_bytes
+from protect.run import new_writer, settings_of_bytes
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.memory import peak_device_memory, peak_memory
 from protect.system.parallel import ordered_map

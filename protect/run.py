@@ -8,29 +8,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from protect.bait.anchor import choose_anchor
-from protect.bait.batches import batch_that_fits, wanted_batch
-from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import TILE, ClassPatterns, shifts_of
 from protect.bait.record import pattern_digests, target_mapping
-from protect.bait.state import pack, unpack
-from protect.bait.targets import POLICIES
-from protect.config.choices import Binding, Existing, OnError, Preset
-from protect.config.settings import EFFORTS, INDIFFERENT, PLACES, RunConfig
+from protect.config.choices import Existing, OnError
+from protect.config.settings import INDIFFERENT, PLACES, RunConfig
 from protect.config.values import AUTO
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
 from protect.documents.document import Tool
 from protect.documents.manifest import Manifest, Timing
-from protect.errors import OutputError
-from protect.events import Listener, Notice, PartStarted, StageAdvanced, ignore, stage
+from protect.events import Listener, Notice, PartStarted, ignore, stage
 from protect.extend import extend_folder
+from protect.generation import fit_batches, go_on_optimising, new_engine, optimise, plan_rounds
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -55,12 +46,11 @@ from protect.output.writing import (
 from protect.system.device import (
     batches_fit,
     choose_device,
-    generator,
     make_deterministic,
     thread_count,
     tool_facts,
 )
-from protect.system.files import sha256_of_bytes, write_atomically
+from protect.system.files import sha256_of_bytes
 from protect.system.processes import (
     after_first,
     collected,
@@ -72,9 +62,6 @@ from protect.system.processes import (
     refuse_several,
     refuse_small_batches,
 )
-
-CHECKPOINT_SECONDS = 30.0
-"""A killed run loses at most about this much optimisation."""
 
 
 def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
@@ -153,7 +140,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None
-    saved = resumed and _go_on_optimising(engine, state)
+    saved = resumed and go_on_optimising(engine, state)
     if config.batch_size == AUTO and not saved:
         fit_batches(engine, listener)
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
@@ -161,7 +148,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
             trial = new_writer(state.trial, engine.patterns.table(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
-            _plan(engine, pace, listener)
+            plan_rounds(engine, pace, listener)
         if not resumed:
             from_first(
                 lambda: begin(
@@ -170,7 +157,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
             )
         manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
         with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
-            noise = _optimise(engine, pace, state, listener)
+            noise = optimise(engine, pace, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
     listener(PartStarted(3, 3))
@@ -237,120 +224,6 @@ def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
         settings.pop(name)
     names = [[sample.name, sample.label] for sample in listing.samples]
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
-
-
-def new_engine(
-    surrogate: WithFeatures,
-    reading: Reading,
-    config: RunConfig,
-    classes: tuple[str, ...],
-    device: torch.device,
-) -> Engine:
-    """Set up the loop, with patterns on a grid no finer than the published pictures."""
-    height, width = reading.pattern_grid
-    anchor = None
-    if config.binding is Binding.FEATURES:
-        draws = generator(config.seed, "anchor")
-        anchor = choose_anchor(surrogate, reading.pictures, len(classes), draws)
-    patterns = ClassPatterns(
-        classes=len(classes),
-        channels=1 if bool(reading.pictures.grey.all()) else 3,
-        height=height,
-        width=width,
-        tile=TILE,
-        levels=config.eps.levels,
-        generator=generator(config.seed, "patterns"),
-        shifts=shifts_of(config.mode),
-        anchor=anchor,
-    ).to(device)
-    return Engine(
-        surrogate,
-        patterns,
-        reading.pictures,
-        effort=config.effort,
-        targets=config.targets,
-        binding=config.binding,
-        harden=config.harden,
-        seed=config.seed,
-        device=device,
-    )
-
-
-def _go_on_optimising(engine: Engine, state: StateFolder) -> bool:
-    """Bring an engine to where an earlier call saved it; return whether there was one."""
-
-    def read() -> dict[str, Tensor] | None:
-        if not state.progress.is_file():
-            return None
-        try:
-            table = load_file(state.progress)
-            unpack(engine, table)
-        except (
-            SafetensorError,
-            LookupError,
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise OutputError(
-                f"{state.progress} cannot be used: {error}", "start again with --overwrite"
-            ) from None
-        return table
-
-    table = from_first(read)
-    if table is not None and not is_first():
-        unpack(engine, table)
-    return table is not None
-
-
-def fit_batches(engine: Engine, listener: Listener) -> None:
-    """Set the batch size that the method wants, or as much of it as memory has room for."""
-    wanted, found = wanted_batch(engine), batch_that_fits(engine)
-    engine.plan(batch_size=found)
-    why = "" if found == wanted else f", as memory has no room for the {wanted} that it wants"
-    listener(Notice(f"--batch-size auto: {found} pictures a step{why}"))
-
-
-def _plan(engine: Engine, pace: Pace, listener: Listener) -> None:
-    """Plan as many rounds as the time budget has room for beside reading and writing."""
-    seconds = pace.plan(engine, most=EFFORTS[Preset.STRONG].rounds)
-    rounds = engine.effort.rounds
-    listener(
-        Notice(
-            f"--time-budget {pace.budget.text}: {rounds} rounds are planned, about "
-            f"{(rounds - 1) * seconds:.0f} s, then about {pace.writing:.0f} s of writing"
-        )
-    )
-
-
-def _optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> Tensor:
-    """Run the rounds that are left, saving the engine now and then.
-
-    Returns:
-        The noise: (K, C, h, w), float32, in levels, on the CPU.
-    """
-    if engine.round:
-        listener(StageAdvanced(engine.round, known=True))
-    saved = time.monotonic()
-    while not engine.finished:
-        done = engine.advance()
-        if pace is not None and pace.keep(engine):
-            listener(Notice(pace.notes[-1], "warning"))
-        listener(
-            StageAdvanced(
-                status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "
-                f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
-            )
-        )
-        due = engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS
-        if due and is_first():
-            write_atomically(state.progress, save(pack(engine)))
-            saved = time.monotonic()
-    noise = from_first(lambda: engine.patterns.table().detach().cpu().contiguous())
-    if is_first():
-        write_atomically(state.patterns, save({"noise": noise}))
-    return noise
 
 
 def new_writer(

@@ -60,7 +60,7 @@ def test_ctrl_c_tells_the_very_command_to_go_on_with(tmp_path, monkeypatch, make
             raise KeyboardInterrupt
 
         # After the first stage, so that there is something to go on with.
-        patch.setattr("protect.run._optimise", interrupt)
+        patch.setattr("protect.run.optimise", interrupt)
         result = cli(*words)
     assert result.exit_code == 130
     line = next(line for line in result.stderr.splitlines() if "protect run" in line)

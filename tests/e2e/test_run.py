@@ -77,7 +77,7 @@ def test_c63_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
 
 @pytest.mark.parametrize(("stage", "steps"), [("Optimising", 1), ("Writing", 0), ("Writing", 5)])
 def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage, steps):
-    monkeypatch.setattr("protect.run.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("protect.generation.CHECKPOINT_SECONDS", 0)
     photos = write_colours(tmp_path / "photos", per_class=4)
     settings = {"size": 32, "rounds": 3, "batch_size": 8, "preset": "quick", "device": "cpu"}
     whole = RunConfig(source=photos, output=tmp_path / "whole", **settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import cli, small_network, write_colours
 
-from protect import run
+from protect import generation
 from protect.bait import batches
 from protect.bait.engine import Engine
 
@@ -111,7 +111,7 @@ def test_an_interrupted_run_keeps_to_the_batch_size_that_was_found(
     network = small_network(tmp_path_factory.mktemp("weights"))
     flags = ("--size", "32", "--preset", "quick", "--rounds", "3", "--device", "cpu", *network)
     monkeypatch.setattr(batches, "working_memory", lambda _: (0, 1))
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(generation, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(Engine, "advance", once_only(Engine.advance))
     assert cli("run", photos, "-o", out, *flags, "-b", "auto").exit_code == 130
     monkeypatch.undo()

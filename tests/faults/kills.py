@@ -100,9 +100,9 @@ class Run(Victim):
         super().__init__(root)
         write_pictures(root / "photos")
         # Progress is saved after every round, so that it can be cut.
-        import protect.run
+        import protect.generation
 
-        protect.run.CHECKPOINT_SECONDS = 0.0
+        protect.generation.CHECKPOINT_SECONDS = 0.0
         EFFORTS[Preset.QUICK] = EFFORTS[Preset.QUICK].model_copy(update={"outer_steps": 2})
 
     def prepare(self, output: Path) -> tuple[object, ...]:

@@ -1,0 +1,146 @@
+"""The generation of the noise, as a run and its dry run do it: set up, plan, optimise, save.
+
+What the loop itself does is in `bait/`; this puts pictures, files and the clock around it.
+"""
+
+import time
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from protect.bait.anchor import choose_anchor
+from protect.bait.batches import batch_that_fits, wanted_batch
+from protect.bait.engine import Engine
+from protect.bait.pace import Pace
+from protect.bait.patterns import TILE, ClassPatterns, shifts_of
+from protect.bait.state import pack, unpack
+from protect.bait.targets import POLICIES
+from protect.config.choices import Binding, Preset
+from protect.config.settings import EFFORTS, RunConfig
+from protect.data.reading import Reading
+from protect.errors import OutputError
+from protect.events import Listener, Notice, StageAdvanced
+from protect.models.features import WithFeatures
+from protect.output.state_folder import StateFolder
+from protect.system.device import generator
+from protect.system.files import write_atomically
+from protect.system.processes import from_first, is_first
+
+CHECKPOINT_SECONDS = 30.0
+"""A killed run loses at most about this much optimisation."""
+
+
+def new_engine(
+    surrogate: WithFeatures,
+    reading: Reading,
+    config: RunConfig,
+    classes: tuple[str, ...],
+    device: torch.device,
+) -> Engine:
+    """Set up the loop, with patterns on a grid no finer than the published pictures."""
+    height, width = reading.pattern_grid
+    anchor = None
+    if config.binding is Binding.FEATURES:
+        draws = generator(config.seed, "anchor")
+        anchor = choose_anchor(surrogate, reading.pictures, len(classes), draws)
+    patterns = ClassPatterns(
+        classes=len(classes),
+        channels=1 if bool(reading.pictures.grey.all()) else 3,
+        height=height,
+        width=width,
+        tile=TILE,
+        levels=config.eps.levels,
+        generator=generator(config.seed, "patterns"),
+        shifts=shifts_of(config.mode),
+        anchor=anchor,
+    ).to(device)
+    return Engine(
+        surrogate,
+        patterns,
+        reading.pictures,
+        effort=config.effort,
+        targets=config.targets,
+        binding=config.binding,
+        harden=config.harden,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def go_on_optimising(engine: Engine, state: StateFolder) -> bool:
+    """Bring an engine to where an earlier call saved it; return whether there was one."""
+
+    def read() -> dict[str, Tensor] | None:
+        if not state.progress.is_file():
+            return None
+        try:
+            table = load_file(state.progress)
+            unpack(engine, table)
+        except (
+            SafetensorError,
+            LookupError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise OutputError(
+                f"{state.progress} cannot be used: {error}", "start again with --overwrite"
+            ) from None
+        return table
+
+    table = from_first(read)
+    if table is not None and not is_first():
+        unpack(engine, table)
+    return table is not None
+
+
+def fit_batches(engine: Engine, listener: Listener) -> None:
+    """Set the batch size that the method wants, or as much of it as memory has room for."""
+    wanted, found = wanted_batch(engine), batch_that_fits(engine)
+    engine.plan(batch_size=found)
+    why = "" if found == wanted else f", as memory has no room for the {wanted} that it wants"
+    listener(Notice(f"--batch-size auto: {found} pictures a step{why}"))
+
+
+def plan_rounds(engine: Engine, pace: Pace, listener: Listener) -> None:
+    """Plan as many rounds as the time budget has room for beside reading and writing."""
+    seconds = pace.plan(engine, most=EFFORTS[Preset.STRONG].rounds)
+    rounds = engine.effort.rounds
+    listener(
+        Notice(
+            f"--time-budget {pace.budget.text}: {rounds} rounds are planned, about "
+            f"{(rounds - 1) * seconds:.0f} s, then about {pace.writing:.0f} s of writing"
+        )
+    )
+
+
+def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> Tensor:
+    """Run the rounds that are left, saving the engine now and then.
+
+    Returns:
+        The noise: (K, C, h, w), float32, in levels, on the CPU.
+    """
+    if engine.round:
+        listener(StageAdvanced(engine.round, known=True))
+    saved = time.monotonic()
+    while not engine.finished:
+        done = engine.advance()
+        if pace is not None and pace.keep(engine):
+            listener(Notice(pace.notes[-1], "warning"))
+        listener(
+            StageAdvanced(
+                status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "
+                f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
+            )
+        )
+        due = engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS
+        if due and is_first():
+            write_atomically(state.progress, save(pack(engine)))
+            saved = time.monotonic()
+    noise = from_first(lambda: engine.patterns.table().detach().cpu().contiguous())
+    if is_first():
+        write_atomically(state.patterns, save({"noise": noise}))
+    return noise
