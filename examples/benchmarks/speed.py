@@ -9,7 +9,7 @@
 | memory | peak memory of a run on 70,000 pictures | on 1,000 | 15 |
 | startup | `protect --help` | a Python that does nothing | 1 |
 | authors | a whole run | the steps of the authors' settings, extrapolated | 12 |
-| quality | a stranger's accuracy after runs of 1, 2, 5, 10 minutes | the control | 35 |
+| quality | a stranger's accuracy after 1, 2, 5, 10 minutes of generation | the control | 35 |
 
 Without --part all are measured but the last two, which need pictures in class folders: --train (and
 --test), as `export_fashion_mnist.py` makes them. The io part takes real photos from --photos. What

@@ -13,9 +13,9 @@ from costs.figures import Comparison
 from costs.step import BarePasses
 from protect import RunConfig, VerifyConfig, protect_folder, verify_folder
 from protect.config.choices import Existing, Mode
-from protect.config.values import TimeBudget
 from protect.documents.manifest import Manifest
 from protect.documents.verify_report import VerifyReport
+from protect.dry_run import dry_run_folder
 from protect.events import Listener
 
 MINUTES = (1, 2, 5, 10)
@@ -87,7 +87,9 @@ def measure_quality(
     *,
     quick: bool,
 ) -> Iterator[Comparison]:
-    """Measure what a stranger learns from runs of some minutes (`--time-budget`).
+    """Measure what a stranger learns after some minutes of generation.
+
+    How many rounds these are is measured by a dry run first.
 
     Args:
         train: Pictures in class folders.
@@ -98,9 +100,12 @@ def measure_quality(
         quick: Whether a single tiny round does.
     """
     config = _run_config(train, folder, device, quick)
+    duration = dry_run_folder(config, listener).duration
+    if duration is None or not duration.optimise:
+        raise RuntimeError("no round could be timed")
     for minutes in (0,) if quick else MINUTES:
-        budget = None if quick else TimeBudget.parse(f"{minutes}m")
-        manifest = protect_folder(config.model_copy(update={"time_budget": budget}), listener)
+        rounds = max(1, round(60 * minutes * duration.rounds / duration.optimise))
+        manifest = protect_folder(config.model_copy(update={"rounds": rounds}), listener)
         report = _verify(config.output, test, device, listener, quick)
         yield from _quality_rows(minutes, manifest, report)
 
@@ -114,7 +119,7 @@ def _quality_rows(minutes: int, manifest: Manifest, report: VerifyReport) -> Ite
     ):
         yield Comparison.of_pairs(
             "quality",
-            f"stranger's {name} accuracy after a run of {minutes} min ({took})",
+            f"stranger's {name} accuracy after {minutes} min of generation ({took})",
             "%",
             [(100 * ours, 100 * control)],
             "control",
