@@ -5,6 +5,7 @@
 | part | what is measured | compared with | minutes on 2 CPU cores |
 |---|---|---|---|
 | step | a round of the generation | the passes through the network that it needs | 2 |
+| training | an epoch of a stranger's training, and its test | a bare loop of the same recipe | 2 |
 | io | decode, apply, encode, prove; PNG's effort | a bare loop of Pillow; other levels | 4 |
 | memory | peak memory of a run on 70,000 pictures | on 1,000 | 15 |
 | startup | `protect --help` | a Python that does nothing | 1 |
@@ -29,6 +30,7 @@ from costs.figures import Comparison, Measurements
 from costs.pictures import measure_flat_efforts, measure_io
 from costs.processes import measure_memory, measure_startup
 from costs.step import measure_step
+from costs.training import measure_training
 from costs.whole import measure_authors, measure_quality
 
 from protect.console import Screen
@@ -36,7 +38,7 @@ from protect.documents.document import Tool
 from protect.events import Notice
 from protect.system.device import choose_device, thread_count, tool_facts
 
-QUICK_PARTS = ("step", "io", "memory", "startup")
+QUICK_PARTS = ("step", "training", "io", "memory", "startup")
 PARTS = (*QUICK_PARTS, "authors", "quality")
 PHOTOS = Path("/usr/share/tuxpaint/templates")
 """Photos of the Debian package `tuxpaint-data`."""
@@ -95,6 +97,8 @@ def _measure(
     match part:
         case "step":
             yield from measure_step(device, quick=quick)
+        case "training":
+            yield from measure_training(device, quick=quick)
         case "io":
             photos = sorted(wanted.photos.glob("*.jpg"))[: FEW if quick else MANY]
             yield from measure_io(photos, folder, quick=quick)

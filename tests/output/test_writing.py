@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from helpers import TINY, cli, write_colours
 
 from protect import run
 from protect.output import writing
-from protect.output.writing import processes_pay
+from protect.output.writing import processes_pay, seconds_to_write
 
 
 def pays(count: int, side: int, workers: int) -> bool:
@@ -109,3 +110,15 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(tmp_path, monkeypatch, in_
     assert cli(*words, "--resume").exit_code == 0
     assert len(images(out)) == 40
     assert cli("check", out).exit_code == 0
+
+
+def test_a_slow_first_picture_does_not_count_as_often_as_each_tried_one_stands_for_others(tmp_path):
+    class SlowStart:
+        folder, calls = tmp_path / "trial", 0
+
+        def write(self, sample):
+            self.calls += 1
+            time.sleep(0.5 if self.calls == 1 else 0.002)
+
+    reading = SimpleNamespace(samples=range(1_000), n_levels=len)
+    assert 2 < seconds_to_write(SlowStart(), reading, 1) < 20

@@ -117,11 +117,11 @@ class BarePasses:
     def forward(self) -> None:
         """Forward only."""
         self.network.eval()
-        with torch.no_grad(), _half(self.x.device):
+        with torch.no_grad(), half(self.x.device):
             self.network(self.x).float().sum().item()
 
     def _backward(self, x: Tensor) -> None:
-        with _half(x.device):
+        with half(x.device):
             logits = self.network(x)
         loss = F.cross_entropy(logits.float(), self.y)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -190,7 +190,7 @@ def _row(what: str, pairs: list[tuple[float, float]]) -> Comparison:
     return Comparison.of_pairs(PART, what, "s", pairs, "bare passes", GOAL)
 
 
-def _half(device: torch.device) -> torch.autocast:
+def half(device: torch.device) -> torch.autocast:
     """Compute with 16 bits where the engine does."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
