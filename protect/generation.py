@@ -140,7 +140,10 @@ def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Li
         if due and is_first():
             write_atomically(state.progress, save(pack(engine)))
             saved = time.monotonic()
-    noise = from_first(lambda: engine.patterns.table().detach().cpu().contiguous())
-    if is_first():
+
+    def finished() -> Tensor:
+        noise = engine.patterns.table().detach().cpu().contiguous()
         write_atomically(state.patterns, save({"noise": noise}))
-    return noise
+        return noise
+
+    return from_first(finished)

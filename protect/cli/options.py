@@ -21,7 +21,8 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         "-j",
-        help="Threads that decode and encode; one per core, at most 8, if not given.",
+        help="Threads, or processes, that decode and encode; one per core, at most 8, if not "
+        "given.",
         rich_help_panel=MACHINE,
     ),
 ]

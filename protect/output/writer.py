@@ -23,6 +23,9 @@ from protect.output.quality import measure
 from protect.system.device import generator
 from protect.system.files import is_within, write_atomically
 
+SMALL_PIXELS = 1 << 14
+"""Up to this many all channels of a picture are changed at once."""
+
 
 class BrokenPromiseError(RuntimeError):
     """A file on disk is not what was computed, or exceeds the budget: a defect of this program."""
@@ -56,16 +59,19 @@ def apply_noise(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
 def _add(pixels: NDArray[np.uint8], noise: Tensor) -> NDArray[np.uint8]:
     """Add noise of as many channels: (C, h, w), float32, in levels.
 
-    In bands of one channel, so that a picture of 100 megapixels needs no gigabytes beside itself.
+    A large picture is changed in bands of one channel, so that one of 100 megapixels needs no
+    gigabytes beside itself.
     """
     height, width, channels = pixels.shape
     published = np.empty_like(pixels)
-    for channel in range(channels):
-        own = resize_noise(noise[channel][None, None], height, width)
+    together = channels if height * width <= SMALL_PIXELS else 1
+    for first in range(0, channels, together):
+        group = slice(first, first + together)
+        own = resize_noise(noise[None, group], height, width)
         for rows in row_bands(height, width):
-            plane = torch.from_numpy(pixels[rows, :, channel].astype(np.float32))[None, None]
-            written = publish(plane, own[:, :, rows])[0, 0]
-            published[rows, :, channel] = written.to(torch.uint8).numpy()
+            planes = torch.from_numpy(pixels[rows, :, group].astype(np.float32))
+            written = publish(planes.permute(2, 0, 1)[None], own[:, :, rows])[0]
+            published[rows, :, group] = written.to(torch.uint8).permute(1, 2, 0).numpy()
     return published
 
 

@@ -7,6 +7,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
 from protect.data.discover import Listing, Sample
 from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading
@@ -18,12 +21,12 @@ from protect.system.files import sha256_of, sync_folders, write_atomically
 from protect.system.parallel import ordered_map
 from protect.system.workers import Workers
 
-LOCKED_SECONDS = 0.8e-3
-PICTURE_SECONDS = 1.0e-3
+PICTURE_SECONDS = 1.5e-3
 VALUE_SECONDS = 100e-9
-"""What a picture takes of the interpreter lock, and of a core: for itself and for each value."""
-START_SECONDS = 4.0
-"""What processes have to save, as each needs about half of it to start."""
+"""What publishing a picture takes of a core: for itself, and for each of its values."""
+START_SECONDS = 15.0
+"""From this time on it pays to start processes: each takes some seconds, and all together save a
+fifth to two fifths of what two threads need (examples/benchmarks/speed.md)."""
 TRIALS_PER_THREAD = 4
 """Pictures that are written to see how long it takes."""
 
@@ -58,7 +61,7 @@ def write_pictures(
         _Wish(sample, writer.names[sample.name], digests[sample.name], journal.get(sample.name))
         for sample in samples
     )
-    publish: Callable[[_Wish], ImageRecord] = _Publisher(replace(writer, names={}))
+    publish: Callable[[_Wish], ImageRecord] = _Publisher(replace(writer, names={}), state.patterns)
     records = []
     with ExitStack() as stack:
         journalise = stack.enter_context(state.append_journal())
@@ -96,9 +99,22 @@ class _Publisher:
 
     Attributes:
         writer: Writes one picture.
+        noise: File of its noise, which other processes map: it can be large.
     """
 
     writer: Writer
+    noise: Path
+
+    def __getstate__(self) -> tuple[Writer, Path]:
+        """Go to another process without the noise."""
+        return replace(self.writer, noise=torch.empty(0)), self.noise
+
+    def __setstate__(self, state: tuple[Writer, Path]) -> None:
+        """Map the noise."""
+        writer, file = state
+        mapped = replace(writer, noise=load_file(file)["noise"])
+        object.__setattr__(self, "writer", mapped)
+        object.__setattr__(self, "noise", file)
 
     def __call__(self, wish: _Wish) -> ImageRecord:
         before, sample = wish.before, wish.sample
@@ -114,7 +130,7 @@ class _Publisher:
 def processes_pay(samples: Sequence[Sample], reading: Reading, workers: int) -> bool:
     """Whether processes would publish so many pictures sooner than as many threads.
 
-    Threads take turns at what Python itself does of a picture, which for small ones is much of it;
+    Threads take turns at what Python itself does of a picture, which is much of a small one;
     processes do not, but have to start.
 
     Args:
@@ -122,10 +138,8 @@ def processes_pay(samples: Sequence[Sample], reading: Reading, workers: int) -> 
         reading: Knows how large they are.
         workers: Threads or processes.
     """
-    values = reading.n_levels(samples)
-    shared = (len(samples) * PICTURE_SECONDS + values * VALUE_SECONDS) / workers
-    in_turns = len(samples) * LOCKED_SECONDS
-    return in_turns - shared > START_SECONDS
+    needed = len(samples) * PICTURE_SECONDS + reading.n_levels(samples) * VALUE_SECONDS
+    return workers > 1 and needed / workers > START_SECONDS
 
 
 def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
