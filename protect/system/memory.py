@@ -14,6 +14,9 @@ _RESIDENT = Path("/proc/self/statm")
 _GROUPS = Path("/proc/self/cgroup")
 _GROUP_ROOT = Path("/sys/fs/cgroup")
 """Linux's own accounts; the last two are of control groups, by which containers are limited."""
+_FIRST = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+_SECOND = "memory.max", "memory.current", "inactive_file"
+"""What limit, use and cached files are called in the two versions of control groups."""
 
 
 def peak_memory() -> int | None:
@@ -61,13 +64,36 @@ def working_memory(device: torch.device) -> tuple[int, int] | None:
 
 
 def _left_to_groups() -> list[int]:
-    """Return what each limited control group above this process has left, in bytes."""
-    entries = _GROUPS.read_text().splitlines() if _GROUPS.exists() else []
-    own = next((line[3:].lstrip("/") for line in entries if line.startswith("0::")), "")
-    folders = [_GROUP_ROOT / own, *(_GROUP_ROOT / own).parents]
+    """Return what each limited control group above this process has left, in bytes.
+
+    What a group has cached of files it can give up.
+    """
     left = []
-    for folder in folders:
-        limit, used = folder / "memory.max", folder / "memory.current"
-        if limit.is_file() and used.is_file() and limit.read_text().strip().isdecimal():
-            left.append(max(0, int(limit.read_text()) - int(used.read_text())))
+    for line in _GROUPS.read_text().splitlines() if _GROUPS.exists() else []:
+        number, kinds, path = line.split(":", 2)
+        if number == "0":
+            top, files = _GROUP_ROOT, _SECOND
+        elif "memory" in kinds.split(","):
+            top, files = _GROUP_ROOT / "memory", _FIRST
+        else:
+            continue
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents):
+            limit, used = (_number(folder / name) for name in files[:2])
+            if limit is not None and used is not None:
+                left.append(max(0, limit - used + _cached(folder, files[2])))
+            if folder == top:
+                break
     return left
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in a file; None where there is no such file, or no limit in it."""
+    text = file.read_text().strip() if file.is_file() else ""
+    return int(text) if text.isdecimal() else None
+
+
+def _cached(folder: Path, name: str) -> int:
+    statistics = folder / "memory.stat"
+    lines = statistics.read_text().splitlines() if statistics.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)

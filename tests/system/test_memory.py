@@ -26,18 +26,33 @@ def test_memory_that_is_taken_is_in_use():
 
 
 @linux
-def test_the_smallest_limit_of_the_groups_above_counts(tmp_path, monkeypatch):
-    inner = tmp_path / "outer" / "inner"
+@pytest.mark.parametrize(
+    ("entry", "top", "limit_file", "used_file", "cached"),
+    [
+        ("0::", "", "memory.max", "memory.current", "inactive_file"),
+        (
+            "4:cpu,memory:",
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_the_smallest_limit_of_the_groups_above_counts(
+    tmp_path, monkeypatch, entry, top, limit_file, used_file, cached
+):
+    inner = tmp_path / top / "outer" / "inner"
     inner.mkdir(parents=True)
     groups = tmp_path / "cgroup"
-    groups.write_text("1:name=systemd:/x\n0::/outer/inner\n")
+    groups.write_text(f"1:name=systemd:/x\n{entry}/outer/inner\n")
     monkeypatch.setattr(memory, "_GROUPS", groups)
     monkeypatch.setattr(memory, "_GROUP_ROOT", tmp_path)
     everything = working_memory(CPU)[1]
 
     def limit(folder, most, used):
-        (folder / "memory.max").write_text(f"{most}\n")
-        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / limit_file).write_text(f"{most}\n")
+        (folder / used_file).write_text(f"{used}\n")
 
     limit(inner, "max", 500)
     assert working_memory(CPU)[1] > 0.5 * everything
@@ -45,7 +60,10 @@ def test_the_smallest_limit_of_the_groups_above_counts(tmp_path, monkeypatch):
     assert working_memory(CPU)[1] == 4_000
     limit(inner, 2_000, 500)
     assert working_memory(CPU)[1] == 1_500
+    (inner / "memory.stat").write_text(f"anon 7\n{cached} 300\n")
+    assert working_memory(CPU)[1] == 1_800
     limit(inner, 400, 500)
+    (inner / "memory.stat").unlink()
     assert working_memory(CPU)[1] == 0
 
 
