@@ -26,7 +26,7 @@ from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
 from protect.errors import InputError, MachineError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
-from protect.generation import fit_batches, new_engine
+from protect.generation import fit_batches, new_engine, refuse_to_try_batches
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -40,6 +40,7 @@ from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
+from protect.output.writing import PROCESS_BYTES, processes_pay
 from protect.run import new_writer, settings_of_bytes
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.memory import peak_device_memory, peak_memory
@@ -94,6 +95,8 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     device = choose_device(config.device)
     threads = thread_count(config.workers)
     make_deterministic()
+    if config.batch_size == AUTO:
+        refuse_to_try_batches(device)
     refuse_stray_weights(config.weights, [config.surrogate])
     refuse_occupied(config.output, config.existing)
     refuse_manifest_place(config)
@@ -152,7 +155,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
                 output=round(n_bytes / n_levels * reading.n_levels(reading.samples)),
                 cache=cache,
                 free=free,
-                memory=peak_memory(),
+                memory=_memory(reading, threads),
                 device_memory=None if trial.obstacle else peak_device_memory(device),
             ),
             "duration": Duration(
@@ -165,6 +168,14 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             ),
         }
     )
+
+
+def _memory(reading: Reading, threads: int) -> int | None:
+    """Return what the run takes of main memory at most, as far as the system tells."""
+    peak = peak_memory()
+    if peak is None or not processes_pay(reading.samples, reading, threads):
+        return peak
+    return peak + threads * PROCESS_BYTES
 
 
 def _free_bytes(output: Path, cache: int) -> int:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from protect.bait.anchor import choose_anchor
-from protect.bait.batches import batch_that_fits, wanted_batch
+from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import TILE, ClassPatterns, shifts_of
@@ -26,7 +26,7 @@ from protect.models.features import WithFeatures
 from protect.output.state_folder import StateFolder
 from protect.system.device import generator
 from protect.system.files import write_atomically
-from protect.system.processes import from_first, is_first
+from protect.system.processes import from_first, is_first, refuse_several
 
 CHECKPOINT_SECONDS = 30.0
 """A killed run loses at most about this much optimisation."""
@@ -95,6 +95,16 @@ def go_on_optimising(engine: Engine, state: StateFolder) -> bool:
     if table is not None and not is_first():
         unpack(engine, table)
     return table is not None
+
+
+def refuse_to_try_batches(device: torch.device) -> None:
+    """Stop where no batch size can be found by trying.
+
+    Raises:
+        ConfigError: With several processes, or where the system does not tell of its memory.
+    """
+    refuse_several("--batch-size auto", "give the number that one process finds")
+    known_memory(device)
 
 
 def fit_batches(engine: Engine, listener: Listener) -> None:

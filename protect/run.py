@@ -21,7 +21,14 @@ from protect.documents.document import Tool
 from protect.documents.manifest import Manifest, Timing
 from protect.events import Listener, Notice, PartStarted, ignore, stage
 from protect.extend import extend_folder
-from protect.generation import fit_batches, go_on_optimising, new_engine, optimise, plan_rounds
+from protect.generation import (
+    fit_batches,
+    go_on_optimising,
+    new_engine,
+    optimise,
+    plan_rounds,
+    refuse_to_try_batches,
+)
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -95,8 +102,8 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
 
     # 1. Which pictures, under which labels, and may the output be written?
     refuse_stray_weights(config.weights, [config.surrogate])
-    if config.batch_size == AUTO:
-        refuse_several("--batch-size auto", "give the number that one process finds")
+    if config.batch_size == AUTO and config.existing is not Existing.RESUME:
+        refuse_to_try_batches(device)
     refuse_small_batches(config.effort.batch_size)
     from_first(lambda: refuse_occupied(config.output, config.existing))
     from_first(lambda: refuse_manifest_place(config))
@@ -142,6 +149,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     pace = None
     saved = resumed and go_on_optimising(engine, state)
     if config.batch_size == AUTO and not saved:
+        refuse_to_try_batches(device)
         fit_batches(engine, listener)
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
         if config.time_budget is not None and not saved:

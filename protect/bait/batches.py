@@ -1,9 +1,11 @@
 """How many pictures a step may have: found by trying, while there is memory for it."""
 
+import torch
+
 from protect.bait.engine import Engine
 from protect.bait.state import pack, unpack
 from protect.errors import ConfigError
-from protect.system.memory import peak_working_memory, working_memory
+from protect.system.memory import forget_peak, peak_working_memory, working_memory
 
 PER_CLASS = 4
 """Pictures a step for each class: with fewer, most are alone with their target, and binding in
@@ -22,6 +24,21 @@ def wanted_batch(engine: Engine) -> int:
     return max(engine.effort.batch_size, PER_CLASS * classes)
 
 
+def known_memory(device: torch.device) -> tuple[int, int]:
+    """Return the bytes in use and free where a device computes.
+
+    Raises:
+        ConfigError: If this system does not tell.
+    """
+    known = working_memory(device)
+    if known is None:
+        raise ConfigError(
+            "--batch-size auto cannot tell how much memory this system has free",
+            "give a number; it works by itself on Linux and on CUDA GPUs",
+        )
+    return known
+
+
 def batch_that_fits(engine: Engine) -> int:
     """Find the largest batch size up to `wanted_batch` that memory has room for.
 
@@ -35,17 +52,12 @@ def batch_that_fits(engine: Engine) -> int:
         ConfigError: If this system does not tell how much memory there is.
     """
     wanted = wanted_batch(engine)
-    before = working_memory(engine.device)
-    if before is None:
-        raise ConfigError(
-            "--batch-size auto cannot tell how much memory this system has free",
-            "give a number; it works by itself on Linux and on CUDA GPUs",
-        )
-    in_use, free = before
+    in_use, free = known_memory(engine.device)
+    forget_peak(engine.device)
     size = min(FIRST, wanted)
     while size < wanted:
         _rehearse(engine, size)
-        taken = (peak_working_memory(engine.device) or 0) - in_use
+        taken = peak_working_memory(engine.device) - in_use
         if 2 * taken > SHARE * free:
             break
         size = min(2 * size, wanted)

@@ -95,7 +95,7 @@ def number_or_auto(text: str | int) -> int | str:
         return text
     try:
         return int(text)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):  # a file has dates and infinities, too
         raise typer.BadParameter(f"{text!r} is neither a number nor 'auto'") from None
 
 

@@ -17,8 +17,9 @@ class Room(Document):
         output: Of their copies, by some that were encoded for a try.
         cache: Of the decoded pictures, which lie in the state folder until the run is over.
         free: On the disk of the output.
-        memory: Most that this process had in main memory by now; None where the system does not
-            tell. A run needs no more, however many pictures there are of this size.
+        memory: Most that this process had in main memory by now, and what processes will take that
+            help to write; None where the system does not tell. A run needs no more, however many
+            pictures there are of this size.
         device_memory: Most that was in use on the GPU; None without one, or where nothing was
             measured.
     """

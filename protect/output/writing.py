@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageFile
 from safetensors.torch import load_file
 
 from protect.data.discover import Listing, Sample
@@ -18,12 +19,15 @@ from protect.events import Listener, StageAdvanced
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.system.files import sha256_of, sync_folders, write_atomically
+from protect.system.memory import working_memory
 from protect.system.parallel import ordered_map
 from protect.system.workers import Workers
 
 PICTURE_SECONDS = 1.5e-3
 VALUE_SECONDS = 100e-9
 """What publishing a picture takes of a core: for itself, and for each of its values."""
+PROCESS_BYTES = 300 * 10**6
+"""What a process that helps takes of memory for itself, most of it PyTorch's."""
 START_SECONDS = 15.0
 """From this time on it pays to start processes: each takes some seconds, and all together save a
 fifth to two fifths of what two threads need (examples/benchmarks/speed.md)."""
@@ -105,13 +109,14 @@ class _Publisher:
     writer: Writer
     noise: Path
 
-    def __getstate__(self) -> tuple[Writer, Path]:
-        """Go to another process without the noise."""
-        return replace(self.writer, noise=torch.empty(0)), self.noise
+    def __getstate__(self) -> tuple[Writer, Path, int | None, bool]:
+        """Go to another process without the noise, and with what Pillow was told here."""
+        writer = replace(self.writer, noise=torch.empty(0))
+        return writer, self.noise, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
 
-    def __setstate__(self, state: tuple[Writer, Path]) -> None:
+    def __setstate__(self, state: tuple[Writer, Path, int | None, bool]) -> None:
         """Map the noise."""
-        writer, file = state
+        writer, file, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = state
         mapped = replace(writer, noise=load_file(file)["noise"])
         object.__setattr__(self, "writer", mapped)
         object.__setattr__(self, "noise", file)
@@ -139,7 +144,9 @@ def processes_pay(samples: Sequence[Sample], reading: Reading, workers: int) -> 
         workers: Threads or processes.
     """
     needed = len(samples) * PICTURE_SECONDS + reading.n_levels(samples) * VALUE_SECONDS
-    return workers > 1 and needed / workers > START_SECONDS
+    memory = working_memory(torch.device("cpu"))
+    has_room = memory is None or workers * PROCESS_BYTES < memory[1] / 2
+    return workers > 1 and needed / workers > START_SECONDS and has_room
 
 
 def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,18 @@ if TYPE_CHECKING:
 
 _AVAILABLE = Path("/proc/meminfo")
 _RESIDENT = Path("/proc/self/statm")
+_PEAK = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_CLEAR_PEAK = "5"
 _GROUPS = Path("/proc/self/cgroup")
 _GROUP_ROOT = Path("/sys/fs/cgroup")
 """Linux's own accounts; the last two are of control groups, by which containers are limited."""
 _FIRST = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 _SECOND = "memory.max", "memory.current", "inactive_file"
 """What limit, use and cached files are called in the two versions of control groups."""
+
+_forgotten = [0]
+"""Peaks of main memory before they were forgotten."""
 
 
 def peak_memory() -> int | None:
@@ -26,7 +33,7 @@ def peak_memory() -> int | None:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return max(peak if sys.platform == "darwin" else 1024 * peak, *_forgotten)
 
 
 def peak_device_memory(device: torch.device) -> int | None:
@@ -36,12 +43,26 @@ def peak_device_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
 
 
-def peak_working_memory(device: torch.device) -> int | None:
-    """Return the most that this process has had where a device computes, in bytes.
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_working_memory` count from here on, where the system can."""
+    if device.type == "cuda":
+        import torch
 
-    That is a CUDA GPU's own memory, or the main memory; None where none tells.
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    _forgotten.append(peak_memory() or 0)
+    with suppress(OSError):
+        _CLEAR.write_text(_CLEAR_PEAK)
+
+
+def peak_working_memory(device: torch.device) -> int:
+    """Return the most in use where a device computes since `forget_peak`, in bytes.
+
+    That is a CUDA GPU's own memory, or the main memory; where `working_memory` tells.
     """
-    return peak_device_memory(device) if device.type == "cuda" else peak_memory()
+    if device.type == "cuda":
+        return peak_device_memory(device) or 0
+    return 1024 * (_entry(_PEAK, "VmHWM:") or 0)
 
 
 def working_memory(device: torch.device) -> tuple[int, int] | None:
@@ -55,11 +76,10 @@ def working_memory(device: torch.device) -> tuple[int, int] | None:
     import resource
 
     pages = int(_RESIDENT.read_text().split()[1])
-    available = next(
-        1024 * int(line.split()[1])
-        for line in _AVAILABLE.read_text().splitlines()
-        if line.startswith("MemAvailable:")
-    )
+    kilobytes = _entry(_AVAILABLE, "MemAvailable:")
+    if kilobytes is None:
+        return None
+    available = 1024 * kilobytes
     return pages * resource.getpagesize(), min([available, *_left_to_groups()])
 
 
@@ -81,7 +101,7 @@ def _left_to_groups() -> list[int]:
         for folder in (own, *own.parents):
             limit, used = (_number(folder / name) for name in files[:2])
             if limit is not None and used is not None:
-                left.append(max(0, limit - used + _cached(folder, files[2])))
+                left.append(max(0, limit - used + (_entry(folder / "memory.stat", files[2]) or 0)))
             if folder == top:
                 break
     return left
@@ -93,7 +113,7 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _cached(folder: Path, name: str) -> int:
-    statistics = folder / "memory.stat"
-    lines = statistics.read_text().splitlines() if statistics.is_file() else []
-    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)
+def _entry(file: Path, name: str) -> int | None:
+    """Return the number behind a name in a file; None where there is none."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), None)

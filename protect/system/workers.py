@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any, Generic, Self, TypeVar
 
 from protect.errors import MachineError
@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _START = "import sys; sys.path[:] = {path!r}; from protect.system.workers import serve; serve()"
+_READY = b"protect: ready\n"
 _GRACE_SECONDS = 5.0
 """How long a process may take to end once nobody will ask it anything more."""
 
@@ -46,10 +47,12 @@ class Workers(Generic[Item, Result]):
         self._started = ExitStack()
 
     def __enter__(self) -> Self:
-        for _ in range(self._count):
-            worker = _Worker(self._function)
-            self._started.callback(worker.end)
-            self._free.put(worker)
+        with ExitStack() as started:
+            for _ in range(self._count):
+                worker = _Worker(self._function)
+                started.callback(worker.end)
+                self._free.put(worker)
+            self._started = started.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,25 +77,34 @@ class _Worker:
     """One process, seen from here."""
 
     def __init__(self, function: bytes) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - this program again
-            [sys.executable, "-c", _START.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        with _without_interrupts():
+            self.process = subprocess.Popen(  # noqa: S603 - this program again
+                [sys.executable, "-c", _START.format(path=sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
         self.questions: IO[bytes] = self.process.stdin  # type: ignore[assignment]
         self.answers: IO[bytes] = self.process.stdout  # type: ignore[assignment]
+        self.is_ready = False
         with suppress(OSError):  # it has ended already, as the first question will find
-            self.questions.write(function)
+            _send(function, self.questions)
 
     def ask(self, item: object) -> Any:
         try:
-            pickle.dump(item, self.questions, _PROTOCOL)
+            _send(pickle.dumps(item, _PROTOCOL), self.questions)
             self.questions.flush()
+            # Whatever Python prints when it starts comes before this line.
+            while not self.is_ready:
+                line = self.answers.readline()
+                if not line:
+                    raise EOFError
+                self.is_ready = line.endswith(_READY)
             answer = pickle.load(self.answers)  # noqa: S301 - our own process
         except (OSError, EOFError, pickle.UnpicklingError):
             raise MachineError(
-                f"a process that was to help has ended (status {self.process.wait()})",
+                f"a process that was to help has ended (status {self._ended()})",
                 "if memory ran out, ask for fewer with --workers; then go on with --resume",
             ) from None
         if isinstance(answer, _Failed):
@@ -102,12 +114,28 @@ class _Worker:
     def end(self) -> None:
         with suppress(OSError):
             self.questions.close()
+        self._ended()
+        self.answers.close()
+
+    def _ended(self) -> int:
         try:
-            self.process.wait(_GRACE_SECONDS)
+            return self.process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-        self.answers.close()
+            return self.process.wait()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let what is started here never hear of Ctrl-C, not even before it can say so itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Failed:
@@ -122,18 +150,44 @@ def serve() -> None:
     """Answer until nobody asks any more; what a process that helps does from its start."""
     # Ctrl-C goes to the whole group; whoever asks decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        os.fstat(2)
+    except OSError:
+        os.open(os.devnull, os.O_WRONLY)  # becomes 2, the lowest that is free
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not end up among the answers
     with suppress(EOFError, BrokenPipeError):
-        function = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started us
+        answers.write(_READY)
+        function = _function()
         while True:
-            item = pickle.load(sys.stdin.buffer)  # noqa: S301
+            question = _received()
             try:
-                answer = function(item)
+                answer = function(pickle.loads(question))  # noqa: S301
             except Exception as error:
                 answer = _Failed(error)
             answers.write(_pickled(answer))
             answers.flush()
+
+
+def _function() -> Callable[[Any], object]:
+    """Read what is to be computed; if that fails, every question is answered by the reason."""
+    sent = _received()
+    try:
+        function: Callable[[Any], object] = pickle.loads(sent)  # noqa: S301
+    except Exception as error:
+        failed = _Failed(error)
+        return lambda _: failed
+    return function
+
+
+def _send(pickled: bytes, pipe: IO[bytes]) -> None:
+    """Send what was pickled as one piece: if it cannot be loaded, the next still can."""
+    pickle.dump(pickled, pipe, _PROTOCOL)
+
+
+def _received() -> bytes:
+    sent: bytes = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started us
+    return sent
 
 
 def _pickled(answer: object) -> bytes:

@@ -31,19 +31,20 @@ def test_a_time_that_is_too_short_names_the_least_which_works_and_can_be_made_ag
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
     least = re.search(r"at least --time-budget (\d+)s", short.stderr)[1]
 
-    budget = 1.5 * int(least)
+    budget = 3 * int(least)
     start = time.monotonic()
     done = cli("run", photos, "-o", out, *flags, "--time-budget", f"{budget}s")
     assert done.exit_code == 0, done.stderr
     assert time.monotonic() - start < 1.1 * budget + 2  # the last round and a busy machine
     manifest = json.loads((out / "manifest.json").read_text())
     rounds = manifest["config"]["effort"]["rounds"]
-    assert rounds == len(manifest["bound"]) >= 10
+    slower = any("slower" in note for note in manifest["notes"])
+    assert rounds == len(manifest["bound"])
+    assert slower or rounds >= 10
     assert f"--time-budget {budget}s: " in done.stderr
     again = cli("run", photos, "-o", tmp_path / "again", *flags, "--rounds", rounds)
     assert again.exit_code == 0
     # Not where this machine became slower meanwhile, which is said.
-    slower = any("slower" in note for note in manifest["notes"])
     assert slower or files_of(out) == files_of(tmp_path / "again")
     resumed = cli("run", photos, "-o", out, *flags, "--time-budget", f"{budget}s", "--resume")
     assert resumed.exit_code == 0
@@ -77,6 +78,7 @@ def test_a_batch_size_that_is_found_is_said_and_recorded_and_makes_the_same_nois
     tmp_path, tmp_path_factory, monkeypatch, free, expected
 ):
     monkeypatch.setattr(batches, "working_memory", lambda _: (0, free))
+    monkeypatch.setattr(batches, "peak_working_memory", lambda _: 2**20)
     photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
     network = small_network(tmp_path_factory.mktemp("weights"))
     flags = ("--size", "32", "--preset", "quick", "--rounds", "2", "--device", "cpu", *network)
@@ -111,6 +113,7 @@ def test_an_interrupted_run_keeps_to_the_batch_size_that_was_found(
     network = small_network(tmp_path_factory.mktemp("weights"))
     flags = ("--size", "32", "--preset", "quick", "--rounds", "3", "--device", "cpu", *network)
     monkeypatch.setattr(batches, "working_memory", lambda _: (0, 1))
+    monkeypatch.setattr(batches, "peak_working_memory", lambda _: 2**20)
     monkeypatch.setattr(generation, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(Engine, "advance", once_only(Engine.advance))
     assert cli("run", photos, "-o", out, *flags, "-b", "auto").exit_code == 130
@@ -119,3 +122,16 @@ def test_an_interrupted_run_keeps_to_the_batch_size_that_was_found(
     assert resumed.exit_code == 0, resumed.stderr
     assert "--batch-size auto" not in resumed.stderr
     assert json.loads((out / "manifest.json").read_text())["config"]["effort"]["batch_size"] == 16
+
+
+def test_a_system_that_does_not_tell_of_its_memory_is_asked_before_anything_is_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(batches, "working_memory", lambda _: None)
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    for words in ((), ("--dry-run",)):
+        refused = cli("run", photos, "-o", tmp_path / "out", "-b", "auto", *words)
+        assert refused.exit_code == 2
+        assert "give a number" in refused.stderr
+        assert "Reading" not in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]

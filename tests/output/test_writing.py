@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 from helpers import TINY, cli, write_colours
+from pictures import encoded, picture
+from PIL import ImageFile
 
 from protect import run
 from protect.output import writing
@@ -28,6 +30,12 @@ def test_processes_are_for_what_takes_longer_than_they_do_to_start():
     assert not pays(20_000, 64, 8)
     assert not pays(100, 512, 2)
     assert not pays(10**6, 512, 1)
+
+
+def test_processes_need_room(monkeypatch):
+    monkeypatch.setattr(writing, "working_memory", lambda _: (0, 4 * 10**9))
+    assert pays(10**6, 64, 6)
+    assert not pays(10**6, 64, 7)
 
 
 @pytest.fixture
@@ -62,6 +70,18 @@ def test_processes_write_what_threads_write_and_know_what_is_written(
     assert cli(*words, "-o", tmp_path / "alone").exit_code == 0
     assert published(tmp_path / "helped") == published(tmp_path / "alone")
     assert images(tmp_path / "helped") == images(tmp_path / "alone")
+
+
+def test_what_pillow_was_told_holds_in_processes_too(tmp_path, monkeypatch, in_processes):
+    photos = write_colours(tmp_path / "photos", per_class=4)
+    cut = encoded(picture("RGB", (64, 64)), "JPEG")
+    (photos / "red" / "cut.jpg").write_bytes(cut[: len(cut) * 9 // 10])
+    words = ("run", photos, "-o", tmp_path / "out", *TINY)
+    assert cli(*words).exit_code == 2
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    written = cli(*words)
+    assert written.exit_code == 0, written.stderr
+    assert len(images(tmp_path / "out")) == 9
 
 
 def test_a_picture_that_became_unreadable_is_named_wherever_it_is_written(
@@ -121,4 +141,5 @@ def test_a_slow_first_picture_does_not_count_as_often_as_each_tried_one_stands_f
             time.sleep(0.5 if self.calls == 1 else 0.002)
 
     reading = SimpleNamespace(samples=range(1_000), n_levels=len)
-    assert 2 < seconds_to_write(SlowStart(), reading, 1) < 20
+    # Counted like the others, it would be 125 s.
+    assert seconds_to_write(SlowStart(), reading, 1) < 100

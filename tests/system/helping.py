@@ -21,6 +21,19 @@ class Times:
         return self.factor * item, os.getpid()
 
 
+class Broken:
+    """Goes to another process and fails there."""
+
+    def __getstate__(self) -> str:
+        return "state"
+
+    def __setstate__(self, state: str) -> None:
+        raise ImageRefused("not here")
+
+    def __call__(self, item: object) -> object:
+        return item
+
+
 class OddError(Exception):
     """Cannot be made again from its arguments."""
 

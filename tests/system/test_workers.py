@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from system.helping import Times, fail, pid_after
+from system.helping import Broken, Times, fail, pid_after
 
 from protect.errors import ImageRefused, MachineError
 from protect.system.parallel import ordered_map
@@ -22,7 +23,9 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    # One that has ended stays until somebody asks how, which may be nobody in a container.
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
 def all_end(pids: set[int]) -> bool:
@@ -75,8 +78,9 @@ def test_a_process_that_is_killed_is_told_of():
 
 
 @posix
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, sent):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, name):
+    sent = signal.Signals[name]
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
@@ -105,3 +109,55 @@ def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, 
     assert all_end(pids)
     _, said = script_process.communicate(timeout=PATIENCE)
     assert said.count("Traceback") == (sent is signal.SIGINT)  # the script's own
+
+
+@posix
+def test_ctrl_c_while_they_start_is_not_theirs_to_tell(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal, sys, time\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from system.helping import pid_after\n"
+        "from protect.system.workers import Workers\n"
+        "with Workers(pid_after, 3):\n"
+        "    print('started', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert said.count("KeyboardInterrupt") == 1, said
+    assert said.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("printed", ["hello\n", "no end of line"])
+def test_what_python_prints_when_it_starts_is_no_answer(tmp_path, monkeypatch, printed):
+    (tmp_path / "sitecustomize.py").write_text(f"print({printed!r}, end='', flush=True)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Workers(Times(2), 1) as workers:
+        assert workers(4)[0] == 8
+
+
+def test_without_a_standard_error_they_answer(tmp_path):
+    code = (
+        f"import os, sys\nsys.path[:0] = {sys.path!r}\nos.close(2)\n"
+        "from system.helping import Times\n"
+        "from protect.system.workers import Workers\n"
+        "with Workers(Times(2), 1) as workers:\n    print(workers(4)[0])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60)
+    assert ran.stdout.split() == [b"8"]
+
+
+def test_a_function_that_cannot_be_loaded_is_every_answer():
+    with Workers(Broken(), 1) as workers:
+        for _ in range(2):
+            with pytest.raises(ImageRefused, match="not here"):
+                workers("anything")
