@@ -16,6 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from together import torchrun
 
+from protect import generation
+from protect.bait.engine import Engine
+from protect.config.choices import Preset
+from protect.config.settings import EFFORTS
+
 PATIENCE = 240.0
 
 
@@ -131,6 +136,31 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_with_another_number(
     assert len(manifest(out)["images"]) == 12
     assert not list(tmp_path.rglob("*.tmp"))
     assert not Path(f"{out}.state", "pixels.npy").exists()
+
+
+def test_a_batch_size_that_one_process_found_holds_for_several(tmp_path, photos, monkeypatch):
+    out = tmp_path / "out"
+    network = small_network(tmp_path)
+    fast = ("--size", "32", "--preset", "quick", "--rounds", "2", "--device", "cpu", "-j", "1")
+    words = ("run", photos, "-o", out, *network, *fast, "-b", "auto")
+    advance = Engine.advance
+
+    def interrupted(engine: Engine):
+        if engine.round == 1:
+            raise KeyboardInterrupt
+        return advance(engine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(Engine, "advance", interrupted)
+        assert cli(*words).exit_code == 130
+    both = torchrun(2, *words, "--resume")
+    _, stderr = both.communicate(timeout=PATIENCE)
+    assert both.returncode == 0, stderr
+    assert "--batch-size auto" not in stderr
+    effort = manifest(out)["config"]["effort"]
+    assert effort["batch_size"] == EFFORTS[Preset.QUICK].batch_size
+    assert manifest(out)["processes"] == 2
 
 
 @pytest.mark.parametrize(
