@@ -15,6 +15,8 @@ from protect.system.parallel import ordered_map
 from protect.system.workers import Workers
 
 PATIENCE = 20.0
+INTERRUPTIBLE = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""As in a terminal: a shell lets its jobs in the background ignore Ctrl-C."""
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 
 
@@ -83,7 +85,7 @@ def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, 
     sent = signal.Signals[name]
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\n"
+        f"{INTERRUPTIBLE}import sys\n"
         f"sys.path[:0] = {sys.path!r}\n"
         "from system.helping import pid_after\n"
         "from protect.system.parallel import ordered_map\n"
@@ -115,7 +117,7 @@ def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, 
 def test_ctrl_c_while_they_start_is_not_theirs_to_tell(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import signal, sys, time\n"
+        f"{INTERRUPTIBLE}import sys, time\n"
         f"sys.path[:0] = {sys.path!r}\n"
         "from system.helping import pid_after\n"
         "from protect.system.workers import Workers\n"
