@@ -37,6 +37,17 @@ def all_end(pids: set[int]) -> bool:
     return not any(map(is_running, pids))
 
 
+def start(script: Path) -> subprocess.Popen[str]:
+    """Run a script in a group of its own, to which a terminal's signals can be sent."""
+    return subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_answers_come_in_order_from_that_many_other_processes(count: int):
     with Workers(Times(7), count) as workers:
@@ -95,13 +106,7 @@ def test_they_end_with_whoever_asks_and_need_no_guard_around_a_script(tmp_path, 
         "    print(*pids, flush=True)\n"
         "    list(ordered_map(workers, [0.1] * 10_000, 2))\n"
     )
-    script_process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    script_process = start(script)
     pids = set(map(int, script_process.stdout.readline().split()))
     assert len(pids) == 2
     if sent is signal.SIGINT:  # as a terminal sends it, to all
@@ -125,13 +130,7 @@ def test_ctrl_c_while_they_start_is_not_theirs_to_tell(tmp_path):
         "    print('started', flush=True)\n"
         "    time.sleep(60)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(script)
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE)

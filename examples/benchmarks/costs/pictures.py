@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +115,14 @@ class Photos:
 
     def write(self, threads: int = 1) -> None:
         """Do what a run does in its last stage, with the proof of every file."""
-        for _ in ordered_map(self.writer.write, self.samples, threads):
-            pass
+        self._write_by(self.writer.write, threads)
 
     def write_helped(self, workers: Workers[Sample, ImageRecord], threads: int) -> None:
         """Do the same in processes that have started."""
-        for _ in ordered_map(workers, self.samples, threads):
+        self._write_by(workers, threads)
+
+    def _write_by(self, write: Callable[[Sample], ImageRecord], threads: int) -> None:
+        for _ in ordered_map(write, self.samples, threads):
             pass
 
     def write_unproved(self) -> None:

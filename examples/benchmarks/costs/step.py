@@ -153,10 +153,6 @@ def measure_step(device: torch.device, *, quick: bool) -> Iterator[Comparison]:
 
 def make_engine(effort: Effort, size: int, device: torch.device) -> Engine:
     """Set up the loop on random pictures, as `protect run` does with its defaults."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8)
-    labels = torch.from_numpy(rng.integers(0, CLASSES, PICTURES))
-    grey = torch.zeros(PICTURES, dtype=torch.bool)
     patterns = ClassPatterns(
         classes=CLASSES,
         channels=3,
@@ -170,13 +166,21 @@ def make_engine(effort: Effort, size: int, device: torch.device) -> Engine:
     return Engine(
         WithFeatures(load_surrogate(size)).to(device),
         patterns.to(device),
-        PixelCache(pixels, np.arange(PICTURES), labels, grey),
+        random_pictures(PICTURES, size, seed=0),
         effort=effort,
         targets=Targets.RANDOM,
         binding=Binding.FEATURES,
         seed=0,
         device=device,
     )
+
+
+def random_pictures(count: int, size: int, seed: int) -> PixelCache:
+    """Make square pictures of random pixels, with random labels."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    labels = torch.from_numpy(rng.integers(0, CLASSES, count))
+    return PixelCache(pixels, np.arange(count), labels, torch.zeros(count, dtype=torch.bool))
 
 
 def load_surrogate(size: int) -> Backbone:

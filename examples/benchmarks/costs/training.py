@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from costs.clock import in_turns
 from costs.figures import Comparison
-from costs.step import CLASSES, half, load_surrogate
+from costs.step import CLASSES, half, load_surrogate, random_pictures
 from protect.config.choices import Mode
 from protect.data.augment import CROP_PADDING
 from protect.data.cache import PixelCache
@@ -33,7 +32,7 @@ def measure_training(device: torch.device, *, quick: bool) -> Iterator[Compariso
     """
     size, pairs, count, tested = (32, 2, 32, 8) if quick else (64, 5, PICTURES, TESTED)
     recipe = replace(recipe_for(Mode.FULL, count), epochs=1)
-    train, test = _pictures(count, size, 0), _pictures(tested, size, 1)
+    train, test = random_pictures(count, size, seed=0), random_pictures(tested, size, seed=1)
     attack = make_attack("none")
     ours, bare = (load_surrogate(size).to(device).requires_grad_(True) for _ in range(2))
 
@@ -110,10 +109,3 @@ def _augmented(x: Tensor) -> Tensor:
 def _in_memory(pictures: PixelCache, device: torch.device) -> tuple[Tensor, Tensor]:
     every = pictures.batch(torch.arange(len(pictures)))
     return every.to(device), pictures.labels.to(device)
-
-
-def _pictures(count: int, size: int, seed: int) -> PixelCache:
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    labels = torch.from_numpy(rng.integers(0, CLASSES, count))
-    return PixelCache(pixels, np.arange(count), labels, torch.zeros(count, dtype=torch.bool))
