@@ -215,8 +215,17 @@ def _settings(method: Method | ProtectRun) -> dict[str, Any]:
 
 @cache
 def code_of_package(patterns: tuple[str, ...]) -> str:
-    """Fingerprint those files of `protect` that are named by patterns below it."""
-    files = [file for pattern in patterns for file in sorted(PACKAGE.glob(pattern))]
+    """Fingerprint those files of `protect` that are named by patterns below it.
+
+    Raises:
+        ValueError: If a pattern names no file, as after a move: its changes would go unseen.
+    """
+    files: list[Path] = []
+    for pattern in patterns:
+        named = sorted(PACKAGE.glob(pattern))
+        if not named:
+            raise ValueError(f"no file of the package is named by {pattern!r}")
+        files += named
     return sha256_of_bytes("".join(map(sha256_of, files)).encode())
 
 

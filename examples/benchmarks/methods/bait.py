@@ -38,8 +38,9 @@ class ProtectRun:
     built_on: ClassVar[tuple[str, ...]] = (
         "bait/*.py",
         "budget.py",
-        "config.py",
+        "config/*.py",
         "data/*.py",
+        "generation.py",
         "models/*.py",
         "output/*.py",
         "run.py",
