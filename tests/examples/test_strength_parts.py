@@ -17,8 +17,11 @@ from harness.cells import (
     require_attack,
     victims_of,
 )
+from harness.folders import code_of_package
+from harness.judge import JUDGES
 from harness.results import CONTROL, Entry, Pictures, Results, Row, grid, markdown
 from harness.yardsticks import fashion, stamps
+from methods import METHODS
 from PIL import Image
 from reports import make_cell, make_report
 
@@ -58,6 +61,16 @@ def test_calls_name_their_cells_as_verify_orders_them(attacks):
                 (known.mode, attack) if attack in ATTACKS else (Mode(attack), "none")
             )
         assert call.seeds == (2 if call.names == ("none",) else 1)
+
+
+@pytest.mark.parametrize("patterns", [JUDGES, *(method.built_on for method in METHODS.values())])
+def test_finished_work_is_known_by_code_that_exists(patterns):
+    assert code_of_package(patterns)
+
+
+def test_a_pattern_that_names_no_file_of_the_package_is_an_error():
+    with pytest.raises(ValueError, match="moved.py"):
+        code_of_package(("budget.py", "moved.py"))
 
 
 def test_every_usual_attack_is_one():
