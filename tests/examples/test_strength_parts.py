@@ -69,7 +69,7 @@ def test_finished_work_is_known_by_code_that_exists(patterns):
 
 
 def test_a_pattern_that_names_no_file_of_the_package_is_an_error():
-    with pytest.raises(ValueError, match="moved.py"):
+    with pytest.raises(ValueError, match=r"moved\.py"):
         code_of_package(("budget.py", "moved.py"))
 
 
