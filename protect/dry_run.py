@@ -26,7 +26,7 @@ from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
 from protect.errors import InputError, MachineError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
-from protect.generation import fit_batches, new_engine, refuse_to_try_batches
+from protect.generation import fit_batches, new_engine, new_search, refuse_to_try_batches
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -60,6 +60,7 @@ class _Trial:
     Attributes:
         noise: The noise after them, (K, C, h, w), float32, in levels.
         surrogate: The network.
+        searching: Seconds that the choice of what the noise begins with would take.
         seconds: Of one round; None where none could be done.
         rounds: How many were timed.
         obstacle: Why none could be done.
@@ -67,6 +68,7 @@ class _Trial:
 
     noise: Tensor
     surrogate: Network | None
+    searching: float
     seconds: float | None
     rounds: int
     obstacle: str = ""
@@ -147,6 +149,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
         n_bytes, n_levels = _try_writing(writer, tried, threads, listener)
     origins = [reading.origins[sample.name] for sample in reading.samples]
     rounds = config.effort.rounds
+    optimising = None if trial.seconds is None else trial.searching + rounds * trial.seconds
     return facts.model_copy(
         update={
             "surrogate": trial.surrogate,
@@ -160,7 +163,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             ),
             "duration": Duration(
                 read=read_clock.seconds,
-                optimise=None if trial.seconds is None else round(rounds * trial.seconds, 1),
+                optimise=None if optimising is None else round(optimising, 1),
                 write=round(write_clock.seconds * len(origins) / len(tried), 3),
                 rounds=rounds,
                 timed_rounds=trial.rounds,
@@ -215,6 +218,7 @@ def _try_rounds(
         return _Trial(
             noise=guess.expand(len(listing.classes), -1, -1, -1),
             surrogate=None,
+            searching=0,
             seconds=None,
             rounds=0,
             obstacle=f"the weights of {config.surrogate} would have to be downloaded first",
@@ -232,12 +236,15 @@ def _try_rounds(
     if config.batch_size == AUTO:
         fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
+        search = new_search(engine, config)
+        searching = search.seconds() if search is not None else 0
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds
     return _Trial(
         noise=engine.patterns.table().detach().cpu(),
         surrogate=backbone.description,
+        searching=searching,
         seconds=sum(timed) / len(timed),
         rounds=len(timed),
     )

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from protect.bait.patterns import shifts_of
+from protect.bait.patterns import square_of
 from protect.bait.record import pattern_digests
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
@@ -100,11 +100,10 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     if noise.shape[1] == 1:
         _announce_grey_noise(looks, listener)
 
-    beyond = shifts_of(config.mode) - 1
     writer = Writer(
         folder=config.output,
         noise=noise,
-        grid=(noise.shape[2] - beyond, noise.shape[3] - beyond),
+        square=square_of(config.mode),
         seed=config.seed,
         class_index=earlier.manifest.classes,
         names=plan.names,

@@ -10,18 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import TILE, ClassPatterns, shifts_of
+from protect.bait.patterns import ClassPatterns, random_start, square_of
+from protect.bait.start import Search, dealt_start
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset
 from protect.config.settings import EFFORTS, RunConfig
 from protect.data.reading import Reading
 from protect.errors import OutputError
-from protect.events import Listener, Notice, StageAdvanced
+from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.models.features import WithFeatures
 from protect.output.state_folder import StateFolder
 from protect.system.device import generator
@@ -40,21 +40,16 @@ def new_engine(
     device: torch.device,
 ) -> Engine:
     """Set up the loop, with patterns on a grid no finer than the published pictures."""
+    channels = 1 if bool(reading.pictures.grey.all()) else 3
+    draws = generator(config.seed, "patterns")
     height, width = reading.pattern_grid
-    anchor = None
-    if config.binding is Binding.FEATURES:
-        draws = generator(config.seed, "anchor")
-        anchor = choose_anchor(surrogate, reading.pictures, len(classes), draws)
+    start = random_start if config.binding is Binding.HEAD else dealt_start
     patterns = ClassPatterns(
-        classes=len(classes),
-        channels=1 if bool(reading.pictures.grey.all()) else 3,
-        height=height,
-        width=width,
-        tile=TILE,
-        levels=config.eps.levels,
-        generator=generator(config.seed, "patterns"),
-        shifts=shifts_of(config.mode),
-        anchor=anchor,
+        start(len(classes), channels, draws),
+        height,
+        width,
+        config.eps.levels,
+        square=square_of(config.mode),
     ).to(device)
     return Engine(
         surrogate,
@@ -67,6 +62,34 @@ def new_engine(
         seed=config.seed,
         device=device,
     )
+
+
+def new_search(engine: Engine, config: RunConfig) -> Search | None:
+    """Set up the search for what the noise begins with; None where it begins at random.
+
+    How much is searched depends on the preset and not on the number of rounds, which a time budget
+    settles later.
+    """
+    if config.binding is Binding.HEAD:
+        return None
+    return Search(
+        engine.surrogate,
+        engine.patterns,
+        engine.pictures,
+        engine.views,
+        rounds_pictures=config.effort.outer_steps * config.effort.batch_size,
+        seed=config.seed,
+    )
+
+
+def search_start(engine: Engine, config: RunConfig, listener: Listener) -> float:
+    """Choose the textures that the noise begins with; return the seconds that it took."""
+    search = new_search(engine, config)
+    if search is None or not search.steps:
+        return 0.0
+    with stage("Choosing textures", search.steps, listener) as clock:
+        search.run(lambda: listener(StageAdvanced()))
+    return clock.seconds
 
 
 def go_on_optimising(engine: Engine, state: StateFolder) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from protect.bait.pace import Pace
+from protect.bait.patterns import square_of
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
 from protect.config.settings import INDIFFERENT, PLACES, RunConfig
@@ -28,6 +29,7 @@ from protect.generation import (
     optimise,
     plan_rounds,
     refuse_to_try_batches,
+    search_start,
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
@@ -152,6 +154,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         refuse_to_try_batches(device)
         fit_batches(engine, listener)
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
+        searched = 0.0 if saved else search_start(engine, config, listener)
         if config.time_budget is not None and not saved:
             trial = new_writer(state.trial, engine.patterns.table(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
@@ -210,7 +213,9 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         notes=listing.notes + reading.notes + (pace.notes if pace else ()),
         processes=place().count,
         timing=Timing(
-            read=read_clock.seconds, optimise=optimise_clock.seconds, write=write_clock.seconds
+            read=read_clock.seconds,
+            optimise=searched + optimise_clock.seconds,
+            write=write_clock.seconds,
         ),
     )
     if is_first():
@@ -241,7 +246,7 @@ def new_writer(
     return Writer(
         folder=folder,
         noise=noise.detach().cpu(),
-        grid=reading.pattern_grid,
+        square=square_of(config.mode),
         seed=config.seed,
         class_index=listing.class_index,
         names=output_names([sample.name for sample in reading.samples]),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
-from protect.bait.harden import View, plain, view_of_round
+from protect.bait.harden import View, plain, views_of
 from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
 from protect.bait.targets import POLICIES, hardest, stage_at
@@ -86,7 +86,7 @@ class Engine:
         self.effort = effort
         self.policy = targets
         self.binding = binding
-        self.harden = harden
+        self.views = views_of(harden)
         self.view: View = plain
         self.seed = seed
         self.device = device
@@ -129,7 +129,7 @@ class Engine:
         """
         draws = generator(self.seed, "round", self.round)
         stage = stage_at(self.policy, self.round, self.effort.rounds)
-        self.view = view_of_round(self.harden, self.round)
+        self.view = self.views[self.round % len(self.views)]
         inner = self._draw(draws)
 
         ahead = self.look_ahead(inner, draws)

@@ -14,8 +14,8 @@ from torch import Tensor
 from protect.bait.jpeg import jpeg
 from protect.config.choices import Harden
 
-QUALITIES = (10, 30, 50, 75)
-"""Of JPEG, one drawn a look."""
+QUALITY = 10
+"""Of JPEG. What it leaves, gentler compression leaves too."""
 LUMA = (0.299, 0.587, 0.114)
 """Of ITU-R 601, as Pillow makes grey."""
 LARGEST_BLUR = 1.5
@@ -30,9 +30,9 @@ def plain(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
     return pixels
 
 
-def compressed(pixels: Tensor, draws: torch.Generator) -> Tensor:
-    """Save as JPEG, at a quality that is drawn."""
-    return jpeg(pixels, QUALITIES[int(torch.randint(len(QUALITIES), (), generator=draws))])
+def compressed(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Save as JPEG."""
+    return jpeg(pixels, QUALITY)
 
 
 def grey(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
@@ -70,7 +70,6 @@ VIEWS: dict[Harden, View] = {
 }
 
 
-def view_of_round(hardened: Sequence[Harden], index: int) -> View:
-    """Return what is done to pictures in a round: nothing, then each change in turn, and again."""
-    views = [plain, *(VIEWS[name] for name in hardened)]
-    return views[index % len(views)]
+def views_of(hardened: Sequence[Harden]) -> list[View]:
+    """Return what is done to pictures, round by round: nothing, then each change in turn."""
+    return [plain, *(VIEWS[name] for name in hardened)]

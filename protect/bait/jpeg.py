@@ -69,13 +69,13 @@ def jpeg(pixels: Tensor, quality: int) -> Tensor:
 def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
     """Round the block-wise cosine coefficients of (B, C, H, W) to multiples of `steps` (8, 8)."""
     count, channels, height, width = planes.shape
-    waves, steps = _waves().to(planes), steps.to(planes)
+    cosines, steps = waves().to(planes), steps.to(planes)
     blocks = planes.reshape(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    scaled = torch.einsum("ui,bcyixj,vj->bcyxuv", waves, blocks, waves) / steps
+    scaled = torch.einsum("ui,bcyixj,vj->bcyxuv", cosines, blocks, cosines) / steps
     nearest = scaled.detach().round()
     soft = nearest + (scaled - nearest) ** 3
     rounded = soft + (nearest - soft).detach()
-    blocks = torch.einsum("ui,bcyxuv,vj->bcyixj", waves, rounded * steps, waves)
+    blocks = torch.einsum("ui,bcyxuv,vj->bcyixj", cosines, rounded * steps, cosines)
     return blocks.reshape(planes.shape)
 
 
@@ -87,7 +87,7 @@ def _steps(table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
 
 
 @cache
-def _waves() -> Tensor:
+def waves() -> Tensor:
     """Return the orthonormal cosines of 8 samples: (frequency, sample)."""
     frequency, sample = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None]
     waves = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * 0.5

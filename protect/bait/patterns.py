@@ -5,43 +5,48 @@ import math
 import torch
 from torch import Tensor, nn
 
-from protect.budget import resize_noise, to_grey
+from protect.bait.textures import TILE
+from protect.budget import resize_noise, signs_of_squares, to_grey
 from protect.config.choices import NoiseMode
 from protect.system.shards import own, own_rows
 
-TILE = 8
-"""Side of the repeated square, in pixels of the working size."""
 ANCHOR_SHARE_OF_BUDGET = 0.25
-INITIAL_SPREAD = 1.0
+RANDOM_TILE = 8
+"""Side of a repeated square of random numbers, in pixels of the working size."""
+RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
 
-def shifts_of(mode: NoiseMode) -> int:
-    """Say how many rows and columns a picture's window into its class's texture may start at."""
-    return TILE if mode is NoiseMode.SAMPLE else 1
+def square_of(mode: NoiseMode) -> int | None:
+    """Return the side of the squares whose sign is each picture's own; None where it has none."""
+    return TILE if mode is NoiseMode.SAMPLE else None
+
+
+def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
+    """Return weights of small random tiles, (K, C, 8, 8)."""
+    shape = classes, channels, RANDOM_TILE, RANDOM_TILE
+    return (torch.rand(shape, generator=draws) * 2 - 1) * RANDOM_SPREAD
 
 
 class ClassPatterns(nn.Module):
     """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
 
-    With `shifts` above 1, every picture carries a window of its class's texture that starts at a
-    row and a column of its own. The mean over a class then has no texture to be found by, and a
-    network still has: it reads texture wherever it lies.
+    With a `square`, the signs of its class's pattern are drawn anew for every square of every
+    picture. The mean over a class then has nothing to be found by, and a network still has: it
+    reads texture whatever its sign.
 
     The published artefact of BAIT is one pattern per class (method section 3); here it is
     optimised directly. A pattern repeats a small tile: networks read texture wherever it lies, so
     a tile gets the gradient of all its copies, and a stranger's crop only shifts it.
 
     Args:
-        classes: K, at least 2.
-        channels: 1 where every picture is grey, else 3.
+        start: (K, C, t, t), weights of the repeated tiles, C = 1 where every picture is grey, else
+            3; of patterns of fewer pixels the rest is left out.
         height: Rows of a pattern.
         width: Columns of a pattern.
-        tile: Side of the square that is repeated; patterns of fewer pixels repeat nothing.
         levels: The budget in whole 8-bit levels.
-        generator: Draws the start.
-        shifts: How many rows and columns a window may start at; 1 where all pictures of a class
-            share their noise.
+        square: Side of the squares that have signs of their own in each picture; None where all
+            pictures of a class share their noise.
         anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
             that reads noise, a picture without any then looks like that class.
     """
@@ -50,37 +55,46 @@ class ClassPatterns(nn.Module):
 
     def __init__(
         self,
-        classes: int,
-        channels: int,
+        start: Tensor,
         height: int,
         width: int,
-        tile: int,
         levels: int,
-        generator: torch.Generator,
         *,
-        shifts: int = 1,
+        square: int | None = None,
         anchor: int | None = None,
     ) -> None:
         super().__init__()
-        shape = classes, channels, min(tile, height), min(tile, width)
-        start = torch.rand(shape, generator=generator) * 2 - 1
-        self.weight = nn.Parameter(start * INITIAL_SPREAD)
+        self.height, self.width, self.square = height, width, square
+        self.budget = levels
+        self.weight = nn.Parameter(start[:, :, :height, :width].clone())
+        self.register_buffer("levels", torch.empty(len(start), 1, 1, 1), persistent=False)
+        self.appoint(anchor)
+
+    def appoint(self, anchor: int | None) -> None:
+        """Make the pattern of one class faint and those of all others full; None for no class."""
         self.anchor = anchor
-        by_class = torch.full((classes, 1, 1, 1), float(levels))
+        self.levels.fill_(self.budget)
         if anchor is not None:
-            by_class[anchor] = max(1, int(levels * ANCHOR_SHARE_OF_BUDGET))
-        self.register_buffer("levels", by_class, persistent=False)
-        self.height, self.width, self.shifts = height, width, shifts
+            self.levels[anchor] = max(1, int(self.budget * ANCHOR_SHARE_OF_BUDGET))
+
+    @torch.no_grad()
+    def take(self, other: "ClassPatterns", choice: Tensor) -> None:
+        """Begin with the patterns that were chosen of another table, faint where they are there.
+
+        Args:
+            other: M patterns, of tiles of the same size.
+            choice: (K,), which of them each class gets.
+        """
+        self.weight.copy_(other.weight[choice])
+        faint = [k for k, texture in enumerate(choice.tolist()) if texture == other.anchor]
+        self.appoint(faint[0] if faint else None)
 
     def table(self) -> Tensor:
-        """Return all patterns: (K, C, h, w), float32, in levels, within the budget.
-
-        With shifts they are larger than a picture's window by as many rows and columns, less one.
-        """
-        tiles = self._tiles()
-        height, width = self.height + self.shifts - 1, self.width + self.shifts - 1
-        down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
-        return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
+        """Return all patterns: (K, C, h, w), float32, in levels, within the budget."""
+        tiles = self.levels * torch.tanh(self.weight)
+        down = math.ceil(self.height / tiles.shape[2])
+        across = math.ceil(self.width / tiles.shape[3])
+        return tiles.repeat(1, 1, down, across)[:, :, : self.height, : self.width]
 
     def forward(
         self, classes: Tensor, grey: Tensor, height: int, width: int, draws: torch.Generator
@@ -93,32 +107,17 @@ class ClassPatterns(nn.Module):
                 which are all where there is one process.
             height: Rows of the pictures.
             width: Their columns.
-            draws: Where the windows start, if they are shifted.
+            draws: Of the signs, if there are any.
 
         Returns:
             (b, 3, height, width), float32, in levels.
         """
-        if self.shifts == 1:
+        if self.square is None:
             noise = resize_noise(self.table(), height, width)[own(classes)]
         else:
-            noise = resize_noise(self._windows(classes, draws), height, width)
+            count = len(classes)
+            signs = signs_of_squares(count, self.height, self.width, self.square, draws)
+            signed = self.table()[own(classes)] * signs[own_rows(count)].to(self.levels)
+            noise = resize_noise(signed, height, width)
         plain = to_grey(noise).expand(-1, 3, -1, -1)
         return torch.where(grey[:, None, None, None], plain, noise)
-
-    def _tiles(self) -> Tensor:
-        return self.levels * torch.tanh(self.weight)
-
-    def _windows(self, classes: Tensor, draws: torch.Generator) -> Tensor:
-        """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
-        tiles = self._tiles()
-        start = torch.randint(self.shifts, (2, len(classes), 1), generator=draws).to(classes.device)
-        start, classes = start[:, own_rows(len(classes))], own(classes)
-        rows = (start[0] + torch.arange(self.height, device=classes.device)) % tiles.shape[2]
-        columns = (start[1] + torch.arange(self.width, device=classes.device)) % tiles.shape[3]
-        channels = torch.arange(tiles.shape[1], device=classes.device)
-        return tiles[
-            classes[:, None, None, None],
-            channels[None, :, None, None],
-            rows[:, None, :, None],
-            columns[:, None, None, :],
-        ]

@@ -18,6 +18,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
         "round": torch.tensor(engine.round),
         "rounds": torch.tensor(engine.effort.rounds),
         "batch_size": torch.tensor(engine.effort.batch_size),
+        "anchor": torch.tensor(-1 if engine.patterns.anchor is None else engine.patterns.anchor),
         "bound": torch.tensor(engine.bound, dtype=torch.float64),
         "target_counts": engine.target_counts,
         **{f"surrogate.{name}": value for name, value in engine.surrogate.state_dict().items()},
@@ -41,6 +42,8 @@ def unpack(engine: Engine, table: Mapping[str, Tensor]) -> None:
     engine.target_counts.copy_(table["target_counts"])
     engine.surrogate.load_state_dict(_below("surrogate.", table))
     engine.patterns.load_state_dict(_below("patterns.", table))
+    anchor = int(table["anchor"])
+    engine.patterns.appoint(None if anchor < 0 else anchor)
     for prefix, optimiser in _optimisers(engine).items():
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(f"{prefix}.", table).items():

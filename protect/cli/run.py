@@ -91,9 +91,9 @@ def run(
         typer.Option(
             metavar="LIST",
             help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
-            "commas between; each costs some strength without it.",
+            "commas between; or none.",
         ),
-    ] = "",
+    ] = "jpeg",
     size: Size = None,
     rounds: Annotated[
         int | None,

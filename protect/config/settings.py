@@ -14,6 +14,7 @@ from protect.config.choices import (
     DEFAULT_OUTPUT,
     Binding,
     Existing,
+    Harden,
     Mode,
     NoiseMode,
     OnError,
@@ -70,14 +71,14 @@ class Effort(Frozen):
     rounds: int = Field(ge=1)
     outer_steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
-    inner_lr: float = Field(gt=0)
-    outer_lr: float = Field(gt=0)
+    inner_lr: float = Field(0.02, gt=0)
+    outer_lr: float = Field(0.05, gt=0)
 
 
 EFFORTS: dict[Preset, Effort] = {
-    Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64, inner_lr=0.02, outer_lr=0.2),
-    Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
-    Preset.STRONG: Effort(rounds=180, outer_steps=12, batch_size=128, inner_lr=0.02, outer_lr=0.2),
+    Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64),
+    Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128),
+    Preset.STRONG: Effort(rounds=180, outer_steps=12, batch_size=128),
 }
 
 
@@ -121,7 +122,7 @@ class RunConfig(_Machine):
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
     mode: NoiseMode = NoiseMode.SAMPLE
-    harden: HardenSetting = ()
+    harden: HardenSetting = (Harden.JPEG,)
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: BatchSetting | None = None

@@ -161,8 +161,12 @@ def _as_time_budget(value: Any) -> Any:
 TimeBudgetSetting = Annotated[TimeBudget, BeforeValidator(_as_time_budget)]
 
 
+NOTHING = "none"
+"""In place of a list of names."""
+
+
 def _as_harden(value: Any) -> Any:
-    """Read "jpeg,grey".
+    """Read "jpeg,grey", or "none".
 
     Raises:
         ConfigError: If a name is unknown.
@@ -170,11 +174,13 @@ def _as_harden(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     names = [name.strip() for name in value.split(",") if name.strip()]
+    if names == [NOTHING]:
+        return ()
     unknown = [name for name in names if name not in list(Harden)]
     if unknown:
         raise ConfigError(
             f"--harden does not know {', '.join(map(repr, unknown))}",
-            f"name some of {', '.join(Harden)}, with commas between"
+            f"name some of {', '.join(Harden)}, with commas between, or {NOTHING}"
             + ("; --mode sample is what survives projection" if "projection" in unknown else ""),
         )
     return tuple(dict.fromkeys(names))

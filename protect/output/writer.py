@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protect.budget import publish, resize_noise, to_grey
+from protect.budget import publish, resize_noise, signs_of_squares, to_grey
 from protect.config.choices import Rights
 from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
@@ -96,10 +96,9 @@ class Writer:
 
     Attributes:
         folder: The output folder.
-        noise: (K, 1 or 3, h, w), float32, in levels within the budget. Where it is larger than
-            `grid`, every picture gets a window that starts at a place of its own.
-        grid: Rows and columns of a picture's noise, before it is resized to the picture.
-        seed: Of the windows' places.
+        noise: (K, 1 or 3, h, w), float32, in levels within the budget.
+        square: Side of the squares of the noise whose sign is each picture's own; None for none.
+        seed: Of the signs.
         class_index: Class name -> row of `noise`.
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
@@ -109,7 +108,7 @@ class Writer:
 
     folder: Path
     noise: Tensor
-    grid: tuple[int, int]
+    square: int | None
     seed: int
     class_index: Mapping[str, int]
     names: Mapping[str, str]
@@ -192,13 +191,13 @@ class Writer:
         )
 
     def _noise_of(self, sample: Sample) -> Tensor:
-        """Return the noise of one picture: (1 or 3, *grid), the same whenever it is asked for."""
+        """Return the noise of one picture: (1 or 3, h, w), the same whenever it is asked for."""
         pattern = self.noise[self.class_index[sample.label]]
-        height, width = self.grid
-        draws = generator(self.seed, "window", sample.name)
-        row = int(torch.randint(pattern.shape[1] - height + 1, (), generator=draws))
-        column = int(torch.randint(pattern.shape[2] - width + 1, (), generator=draws))
-        return pattern[:, row : row + height, column : column + width]
+        if self.square is None:
+            return pattern
+        draws = generator(self.seed, "signs", sample.name)
+        height, width = pattern.shape[1:]
+        return pattern * signs_of_squares(1, height, width, self.square, draws)[0]
 
 
 def _same(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:

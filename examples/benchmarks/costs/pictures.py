@@ -14,7 +14,8 @@ from PIL import Image
 
 from costs.clock import in_turns
 from costs.figures import Comparison
-from protect.bait.patterns import TILE, ClassPatterns
+from protect.bait.patterns import ClassPatterns
+from protect.bait.start import dealt_start
 from protect.budget import resize_noise
 from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.config.values import Eps
@@ -82,20 +83,14 @@ class Photos:
         )
         side = min(case.side or LARGEST_PATTERN, LARGEST_PATTERN)
         patterns = ClassPatterns(
-            classes=1,
-            channels=3,
-            height=side,
-            width=side,
-            tile=TILE,
-            levels=Eps.parse("8/255").levels,
-            generator=generator(0, "patterns"),
+            dealt_start(1, 3, generator(0, "patterns")), side, side, Eps.parse("8/255").levels
         )
         self.noise = patterns.table().detach()
         self.folder = folder
         self.writer = Writer(
             folder=folder / "protected",
             noise=self.noise,
-            grid=(side, side),
+            square=None,
             seed=0,
             class_index={LABEL: 0},
             names=output_names([sample.name for sample in self.samples]),

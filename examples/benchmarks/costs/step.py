@@ -31,7 +31,9 @@ from torch import Tensor
 from costs.clock import in_turns
 from costs.figures import Comparison
 from protect.bait.engine import Engine
-from protect.bait.patterns import TILE, ClassPatterns
+from protect.bait.patterns import ClassPatterns
+from protect.bait.start import dealt_start
+from protect.bait.textures import TILE
 from protect.config.choices import DEFAULT_BACKBONE, Binding, Preset, Targets
 from protect.config.settings import EFFORTS, Effort
 from protect.config.values import Eps
@@ -154,13 +156,11 @@ def measure_step(device: torch.device, *, quick: bool) -> Iterator[Comparison]:
 def make_engine(effort: Effort, size: int, device: torch.device) -> Engine:
     """Set up the loop on random pictures, as `protect run` does with its defaults."""
     patterns = ClassPatterns(
-        classes=CLASSES,
-        channels=3,
-        height=size,
-        width=size,
-        tile=TILE,
-        levels=Eps.parse("8/255").levels,
-        generator=generator(0, "patterns"),
+        dealt_start(CLASSES, 3, generator(0, "patterns")),
+        size,
+        size,
+        Eps.parse("8/255").levels,
+        square=TILE,
         anchor=0,
     )
     return Engine(

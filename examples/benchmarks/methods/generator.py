@@ -82,17 +82,10 @@ class ClassMeanGenerator(ClassPatterns):
 
     def __init__(self, task: Task, network: nn.Module, per_class: int) -> None:
         channels, height, width = task.noise_shape
-        super().__init__(
-            classes=task.classes,
-            channels=channels,
-            height=height,
-            width=width,
-            tile=max(height, width),
-            levels=task.levels,
-            generator=generator(task.seed, "patterns"),
-        )
+        nothing = torch.zeros(task.classes, channels, height, width)
+        super().__init__(nothing, height, width, task.levels)
         # What the engine optimises is G; the table's own weight holds the noise of the inner level.
-        self.weight.requires_grad_(False).zero_()
+        self.weight.requires_grad_(False)
         self.network = network
         self.stale = False
         self.task = task
