@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.bait.patterns import ClassPatterns
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.budget import publish, resize_noise, to_grey
 from protect.config.values import Eps
 from protect.output.writer import apply_noise
@@ -16,7 +16,7 @@ BUDGETS = {"1/255": 1, "4/255": 4, "7.6/255": 7, "8/255": 8, "0.03": 7, "16/255"
 
 def patterns_at_full_budget(levels: int, channels: int = 3) -> ClassPatterns:
     """Return patterns that are saturated, half of them at each sign."""
-    made = ClassPatterns(2, channels, 9, 7, 16, levels, torch.Generator().manual_seed(0))
+    made = ClassPatterns(random_start(2, channels, torch.Generator().manual_seed(0)), 9, 7, levels)
     with torch.no_grad():
         made.weight.copy_(made.weight.sign() * 50)
     return made
@@ -87,7 +87,7 @@ def test_grey_noise_is_the_mean_of_the_channels():
 @pytest.mark.parametrize("grey", [False, True])
 def test_what_is_written_is_what_was_optimised(size, grey):
     """The writer's numbers and the optimised graph's are the same to the last level."""
-    patterns = ClassPatterns(2, 3, 9, 7, 4, 8, torch.Generator().manual_seed(1))
+    patterns = ClassPatterns(random_start(2, 3, torch.Generator().manual_seed(1)), 9, 7, 8)
     with torch.no_grad():
         patterns.weight.mul_(20)
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ from protect.bait import engine as engine_module
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
 from protect.bait.engine import Engine
 from protect.bait.looks import Batch, Stranger
-from protect.bait.patterns import ClassPatterns
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.bait.state import pack, unpack
 from protect.config.choices import Binding, Targets
 from protect.config.settings import Effort
@@ -60,19 +60,17 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         "channels": 3,
         "binding": Binding.FEATURES,
         "anchor": None,
-        "shifts": 1,
+        "square": None,
         "harden": (),
     } | changes
     labels = torch.arange(len(settings["pixels"])) % settings["classes"]
+    draws = torch.Generator().manual_seed(settings["seed"])
     patterns = ClassPatterns(
-        settings["classes"],
-        settings["channels"],
-        SIDE,
+        random_start(settings["classes"], settings["channels"], draws),
         SIDE,
         SIDE,
         settings["levels"],
-        torch.Generator().manual_seed(settings["seed"]),
-        shifts=settings["shifts"],
+        square=settings["square"],
         anchor=settings["anchor"],
     )
     return Engine(
@@ -500,23 +498,26 @@ def test_the_first_round_is_the_same_whatever_the_plan():
     )
 
 
-@pytest.mark.parametrize("shifts", [1, SIDE])
-def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped(shifts):
-    """Through bytes, as on disk, at every round."""
-    whole = make_engine(shifts=shifts)
+@pytest.mark.parametrize("square", [None, 3])
+@pytest.mark.parametrize("anchor", [None, 0, 2])
+def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped(square, anchor):
+    """Through bytes, as on disk, at every round; the anchor too was chosen by the first."""
+    whole = make_engine(square=square, anchor=anchor)
     reports = []
     while not whole.finished:
         reports.append(whole.advance())
     for stop in range(1, 6):
-        first = make_engine(shifts=shifts)
+        first = make_engine(square=square, anchor=anchor)
         for _ in range(stop):
             first.advance()
-        second = make_engine(shifts=shifts)
+        second = make_engine(square=square, anchor=1)
         with torch.no_grad():
             for value in second.surrogate.state_dict().values():
                 value.add_(1)
         unpack(second, load(save(pack(first))))
         assert second.round == stop
+        assert second.patterns.anchor == anchor
+        assert torch.equal(second.patterns.levels, first.patterns.levels)
         rest = []
         while not second.finished:
             rest.append(second.advance())

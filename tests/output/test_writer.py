@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.bait.patterns import TILE, ClassPatterns
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.output.writer import apply_noise
 
 SIDES = (2, 3, 7, 8, 9, 16, 31, 64, 100)
@@ -15,7 +15,7 @@ SIDES = (2, 3, 7, 8, 9, 16, 31, 64, 100)
 def anchor_noise(levels: int, seed: int = 0) -> torch.Tensor:
     """Return the faintest noise there is: of the anchor, before it was optimised."""
     draws = torch.Generator().manual_seed(seed)
-    return ClassPatterns(2, 3, 64, 64, TILE, levels, draws, anchor=0).table().detach()[0]
+    return ClassPatterns(random_start(2, 3, draws), 64, 64, levels, anchor=0).table().detach()[0]
 
 
 def change(pixels: np.ndarray, noise: torch.Tensor) -> np.ndarray:

@@ -1,0 +1,188 @@
+"""The search chooses the textures by which clean pictures are misled most, and changes nothing."""
+
+import pytest
+import torch
+from bait.test_engine import Net, Table
+from torch import Tensor, nn
+
+from protect.bait.harden import plain, views_of
+from protect.bait.patterns import ClassPatterns
+from protect.bait.start import (
+    FEWEST,
+    FEWEST_TEXTURES,
+    Classes,
+    Search,
+    Shown,
+    choose,
+    dealt_start,
+    draw_pictures,
+    pictures_of_each,
+    taken_for_themselves,
+)
+from protect.config.choices import Harden
+
+CLASSES, SIDE, EACH = 3, 32, 12
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def patterns() -> ClassPatterns:
+    return ClassPatterns(dealt_start(CLASSES, 3, draws()), SIDE, SIDE, 8, square=16)
+
+
+def pictures() -> Table:
+    """Pictures whose colour is their class, on uneven ground."""
+    y = torch.arange(CLASSES).repeat(2 * EACH)
+    pixels = torch.randint(90, 160, (len(y), 3, SIDE, SIDE), generator=draws(1))
+    pixels[torch.arange(len(y)), y] += 20
+    return Table(pixels.to(torch.uint8), y)
+
+
+def search(surrogate: nn.Module | None = None, each: int = EACH, **changes) -> Search:
+    torch.manual_seed(0)
+    settings = {"views": [plain], "seed": 0} | changes
+    return Search(
+        surrogate or Net(),
+        settings.get("patterns") or patterns(),
+        pictures(),
+        settings["views"],
+        rounds_pictures=each * CLASSES * FEWEST_TEXTURES // 10,
+        seed=settings["seed"],
+    )
+
+
+def shown_of(strength: Tensor, seed: int = 0) -> tuple[Shown, Classes]:
+    """Return features in which texture m is seen `strength[m]` times as well as the class is."""
+    textures, each = len(strength), 10
+    y = torch.arange(CLASSES).repeat_interleave(each)
+    own = nn.functional.one_hot(y, CLASSES).float()
+    marks = strength[:, None, None] * torch.eye(textures)[:, None].expand(-1, len(y), -1)
+    noise = 0.1 * torch.randn(textures, len(y), CLASSES + textures, generator=draws(seed))
+    carrying = torch.cat([own.expand(textures, -1, -1), marks], dim=2) + noise
+    clean = torch.cat([own, torch.zeros(len(y), textures)], dim=1)
+    return Shown(carrying.half(), clean), Classes(y, y, CLASSES)
+
+
+def test_textures_that_a_head_sees_are_chosen():
+    strength = torch.zeros(20)
+    strength[[4, 11, 17]] = 30.0
+    shown, classes = shown_of(strength)
+    choice = choose([shown], classes, draws())
+    assert len({4, 11, 17} & set(choice.tolist())) >= 2  # the third may be an anchor
+    dull = torch.tensor([0, 1, 2])
+    assert taken_for_themselves([shown], classes, choice) < 0.6
+    assert taken_for_themselves([shown], classes, dull) > 0.9
+
+
+def test_every_view_counts():
+    """A texture that is seen in one view only loses to one that is seen in both."""
+    one, both = torch.zeros(12), torch.zeros(12)
+    one[[1, 2, 3, 7, 8, 9]] = 30.0
+    both[[7, 8, 9]] = 30.0
+    (first, classes), (second, _) = shown_of(one), shown_of(both, seed=1)
+    choice = choose([first, second], classes, draws())
+    assert len({7, 8, 9} & set(choice.tolist())) >= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_two_classes_share_a_texture(seed):
+    shown, classes = shown_of(torch.rand(5, generator=draws(seed)), seed)
+    choice = choose([shown], classes, draws(seed))
+    assert len(set(choice.tolist())) == CLASSES
+    again = choose([shown], classes, draws(seed))
+    assert torch.equal(choice, again)
+
+
+def test_a_search_takes_one_texture_of_its_alphabet_for_each_class():
+    table = patterns()
+    found = search(patterns=table)
+    told = []
+    found.run(lambda: told.append(1))
+    assert len(told) == found.steps == 2 * FEWEST_TEXTURES
+    for k, weight in enumerate(table.weight):
+        same = [m for m, other in enumerate(found.alphabet.weight) if torch.equal(weight, other)]
+        assert len(same) == 1
+        assert (same[0] == FEWEST_TEXTURES - 1) == (table.anchor == k)
+
+
+def test_a_search_misleads_more_than_what_was_dealt():
+    found = search(each=2 * EACH)
+    labels = found.pictures.labels
+    classes = Classes(labels[found.carrying], labels[found.clean], CLASSES)
+    shown = [found.show(n, plain, range(found.textures), lambda: None) for n in found.networks]
+    best = choose(shown, classes, draws())
+    dealt = [taken_for_themselves(shown, classes, torch.randperm(95)[:CLASSES]) for _ in range(9)]
+    assert taken_for_themselves(shown, classes, best) < min(dealt)
+
+
+def test_the_surrogate_stays_as_it_came():
+    surrogate = Net()
+    before = {name: value.clone() for name, value in surrogate.state_dict().items()}
+    search(surrogate, views=views_of([Harden.JPEG])).run(lambda: None)
+    after = surrogate.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert surrogate.norm.momentum == 0.1
+
+
+def test_who_adapts_sees_published_pictures_normalised():
+    found = search()
+    kept, adapted = found.networks
+    shown = found.show(adapted, plain, range(4), lambda: None)
+    assert adapted.norm.running_mean.abs().max() > 0
+    assert not adapted.norm.training
+    assert torch.equal(kept.norm.running_mean, torch.zeros(6))
+    assert shown.carrying.shape == (4, len(found.carrying), 6)
+    assert shown.carrying.float().mean() < 1  # as after a ReLU of what has mean 0
+
+
+def test_a_network_without_batch_normalisation_is_shown_everything_once():
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x.flatten(1)[:, :5], x.flatten(1)[:, :CLASSES]
+
+    found = search(Plain(), views=views_of([Harden.JPEG]))
+    assert found.steps == 2 * FEWEST_TEXTURES
+
+
+def test_seeds_decide():
+    tables = [patterns() for _ in range(3)]
+    for table, seed in zip(tables, (5, 5, 6), strict=True):
+        search(patterns=table, seed=seed).run(lambda: None)
+    assert torch.equal(tables[0].weight, tables[1].weight)
+    assert not torch.equal(tables[0].weight, tables[2].weight)
+
+
+def test_without_time_for_pictures_the_textures_stay_as_dealt():
+    table = patterns()
+    dealt = table.weight.clone()
+    found = search(patterns=table, each=FEWEST - 1)
+    assert found.steps == 0
+    found.run(lambda: pytest.fail("nothing is shown"))
+    assert torch.equal(table.weight, dealt)
+    assert table.anchor is None
+    assert found.seconds() < 1
+
+
+def test_its_time_is_foretold():
+    assert 0 < search().seconds() < 60
+
+
+@pytest.mark.parametrize(("pictures_a_round", "each"), [(1536, 16), (600, 6), (575, 0), (8, 0)])
+def test_how_much_is_shown_follows_the_rounds(pictures_a_round, each):
+    """Of 10 classes and 96 textures, for ten rounds' worth."""
+    assert pictures_of_each(pictures_a_round, 96, 10) == each
+
+
+def test_pictures_are_drawn_class_by_class():
+    labels = torch.tensor([0] * 30 + [1] * 5 + [2] * 2)
+    carrying, clean = draw_pictures(labels, 3, 4, draws())
+    assert labels[carrying].tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert labels[clean].tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert not set(carrying[:4].tolist()) & set(clean[:4].tolist())
+    assert sorted(carrying[-2:].tolist()) == sorted(clean[-2:].tolist()) == [35, 36]
