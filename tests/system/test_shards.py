@@ -86,6 +86,26 @@ def test_the_noise_of_several_processes_is_that_of_one(tmp_path):
                 assert torch.equal(value, two[binding][name]), (binding, name)
 
 
+SEARCHED = """
+from bait.test_start import patterns, search
+from protect.bait.harden import views_of
+from protect.config.choices import Harden
+
+table = patterns()
+found = search(patterns=table, views=views_of([Harden.JPEG]), each=9)
+found.run(lambda: None)
+result["start"] = table.weight.detach()
+result["seen"] = found.networks[1].norm.running_mean
+"""
+
+
+def test_the_textures_that_several_processes_choose_are_those_of_one(tmp_path):
+    """Twenty-seven pictures of three classes, so that shares are uneven."""
+    alone, two = (of(tmp_path, SEARCHED, count) for count in (1, 2))
+    assert torch.equal(alone["start"], two["start"])
+    assert torch.allclose(alone["seen"], two["seen"], atol=1e-4)
+
+
 SHARED = """
 here = place()
 result["made"] = from_first(lambda: [here.rank, "made"])

@@ -22,13 +22,17 @@ METHODS: Mapping[str, Method | ProtectRun] = {
     "bait-published": PublishedBait("BAIT, published"),
     "bait-table": ProtectRun(
         title="BAIT, published binding",
-        source="`protect run --binding head --targets curriculum --mode class`: the published loss "
-        "and targets, with the pattern table in place of the generator",
+        source="`protect run --binding head --targets curriculum --mode class --harden none`: the "
+        "published loss and targets, with the pattern table in place of the generator",
+        harden=(),
         binding=Binding.HEAD,
         targets=Targets.CURRICULUM,
         mode=NoiseMode.CLASS,
     ),
     "bait": ProtectRun(title="BAIT, as shipped", source="`protect run`"),
+    "bait-plain": ProtectRun(
+        title="BAIT, --harden none", source="`protect run --harden none`", harden=()
+    ),
     "bait-class": ProtectRun(
         title="BAIT, --mode class", source="`protect run --mode class`", mode=NoiseMode.CLASS
     ),
