@@ -1,21 +1,18 @@
 """Which texture each class starts from: the outer question of BAIT, asked of a finite choice.
 
-Heads are fitted to pictures that carry the textures of their classes, as in `Engine.mislead`, and
-asked about clean ones; textures are exchanged for as long as fewer of these are then taken for what
-they are. The network stays as it came, so every picture is shown to it once with every texture, and
-thousands of choices are compared by what it made of them.
+Every picture of a sample is shown once with every texture, to a network that stays as it came; from
+what it made of them `choice` finds the textures that mislead most.
 """
 
 import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from protect.bait.binding import refitted_logits
+from protect.bait.choice import Classes, Shown, choose
 from protect.bait.harden import View
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
@@ -38,38 +35,6 @@ stay as they were dealt."""
 BATCH = 128
 PASSES = 3
 """Over the pictures, for batch normalisation to take in what published ones look like."""
-RANDOM_CHOICES = 200
-"""Compared before the best of them is improved."""
-SWEEPS = 3
-"""Times that each class is offered every other texture."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What one frozen network made of pictures in one view.
-
-    Attributes:
-        carrying: (M, P, D), float16: features of each picture with each texture.
-        clean: (Q, D), float32, features of clean pictures.
-    """
-
-    carrying: Tensor
-    clean: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Classes:
-    """The true classes of the pictures: of those that carry textures, (P,), and of the clean, (Q,).
-
-    Attributes:
-        carrying: Of the former.
-        clean: Of the latter.
-        count: K.
-    """
-
-    carrying: Tensor
-    clean: Tensor
-    count: int
 
 
 def dealt_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
@@ -114,7 +79,7 @@ def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generat
         members = (labels == k).nonzero()[:, 0]
         members = members[torch.randperm(len(members), generator=draws)]
         carrying.append(members[:count])
-        clean.append(members[-count:])
+        clean.append(members[max(len(members) - count, 0) :])
     return [torch.cat(carrying), torch.cat(clean)]
 
 
@@ -222,55 +187,6 @@ class Search:
         return torch.cat(rows)
 
 
-def choose(shown: Sequence[Shown], classes: Classes, draws: torch.Generator) -> Tensor:
-    """Return a texture for each class, (K,), int64, no two the same.
-
-    The best of some random choices, improved class by class: a texture that is free replaces the
-    class's own, one that is not is exchanged with it, if that misleads more.
-    """
-    textures = len(shown[0].carrying)
-
-    def loss(choice: Tensor) -> float:
-        return taken_for_themselves(shown, classes, choice)
-
-    choices = [
-        torch.randperm(textures, generator=draws)[: classes.count] for _ in range(RANDOM_CHOICES)
-    ]
-    best = min(choices, key=loss)
-    least = loss(best)
-    for _ in range(SWEEPS):
-        before = least
-        for k in torch.randperm(classes.count, generator=draws).tolist():
-            for texture in range(textures):
-                other = best.clone()
-                other[best == texture] = best[k]
-                other[k] = texture
-                now = loss(other)
-                if now < least:
-                    least, best = now, other
-        if least == before:
-            break
-    return best
-
-
-def taken_for_themselves(shown: Sequence[Shown], classes: Classes, choice: Tensor) -> float:
-    """Return the mean probability that heads give to the true classes of clean pictures, in [0, 1].
-
-    Args:
-        shown: By network and view.
-        classes: Of the pictures.
-        choice: (K,), the texture of each class.
-    """
-    pictures = torch.arange(len(classes.carrying))
-    shares = []
-    for looks in shown:
-        published = looks.carrying[choice[classes.carrying], pictures].float()
-        logits = refitted_logits(published, classes.carrying, looks.clean, classes.count)
-        asked = classes.clean.expand(len(logits), -1)[..., None]
-        shares.append(logits.softmax(dim=-1).gather(-1, asked).mean())
-    return torch.stack(shares).mean().item()
-
-
 def _networks(surrogate: nn.Module) -> list[nn.Module]:
     """Return who keeps the network as it came, and who adapts a copy, where that can differ.
 
@@ -278,10 +194,12 @@ def _networks(surrogate: nn.Module) -> list[nn.Module]:
     after the first steps of a training.
     """
     surrogate.eval()
+    if not _norms(surrogate):
+        return [surrogate]
     adapted = copy.deepcopy(surrogate)
     for norm in _norms(adapted):
         norm.momentum = None  # a plain average over all batches
-    return [surrogate, adapted] if _norms(adapted) else [surrogate]
+    return [surrogate, adapted]
 
 
 def _norms(network: nn.Module) -> list[_BatchNorm]:

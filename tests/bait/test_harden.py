@@ -141,7 +141,8 @@ def test_the_list_is_read(tmp_path, text, names):
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("jpg", "or none"), ("none,jpeg", "or none"), ("projection", "--mode sample")]
+    ("text", "hint"),
+    [("jpg", "or none"), ("none,jpeg", "or none"), ("projection", "--mode sample")],
 )
 def test_an_unknown_change_is_a_usage_error(tmp_path, text, hint):
     with pytest.raises(ConfigError, match=text.split(",")[0]) as caught:

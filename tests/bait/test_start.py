@@ -5,19 +5,16 @@ import torch
 from bait.test_engine import Net, Table
 from torch import Tensor, nn
 
+from protect.bait.choice import Classes, Shown, choose, taken_for_themselves
 from protect.bait.harden import plain, views_of
 from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
-    Classes,
     Search,
-    Shown,
-    choose,
     dealt_start,
     draw_pictures,
     pictures_of_each,
-    taken_for_themselves,
 )
 from protect.config.choices import Harden
 
