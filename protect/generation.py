@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import ClassPatterns, random_start, square_of
+from protect.bait.patterns import ClassPatterns, own_part, random_start
 from protect.bait.start import Search, dealt_start
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
@@ -43,13 +44,18 @@ def new_engine(
     channels = 1 if bool(reading.pictures.grey.all()) else 3
     draws = generator(config.seed, "patterns")
     height, width = reading.pattern_grid
-    start = random_start if config.binding is Binding.HEAD else dealt_start
+    start = dealt_start if config.textured else random_start
+    anchor = None
+    if config.binding is Binding.FEATURES and not config.textured:
+        sample = generator(config.seed, "anchor")
+        anchor = choose_anchor(surrogate, reading.pictures, len(classes), sample)
     patterns = ClassPatterns(
         start(len(classes), channels, draws),
         height,
         width,
         config.eps.levels,
-        square=square_of(config.mode),
+        own_part=own_part(config),
+        anchor=anchor,
     ).to(device)
     return Engine(
         surrogate,
@@ -70,7 +76,7 @@ def new_search(engine: Engine, config: RunConfig) -> Search | None:
     How much is searched depends on the preset and not on the number of rounds, which a time budget
     settles later.
     """
-    if config.binding is Binding.HEAD:
+    if not config.textured:
         return None
     return Search(
         engine.surrogate,

@@ -1,6 +1,7 @@
 """The noise as something to optimise: one pattern per class, bounded by construction."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from protect.bait.textures import TILE
 from protect.budget import resize_noise, signs_of_squares, to_grey
 from protect.config.choices import NoiseMode
+from protect.config.settings import RunConfig
 from protect.system.shards import own, own_rows
 
 ANCHOR_SHARE_OF_BUDGET = 0.25
@@ -17,9 +19,33 @@ RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
 
-def square_of(mode: NoiseMode) -> int | None:
-    """Return the side of the squares whose sign is each picture's own; None where it has none."""
-    return TILE if mode is NoiseMode.SAMPLE else None
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What of its class's noise is each picture's own.
+
+    Attributes:
+        shifts: How many rows and columns its window into the class's texture may start at; 1 where
+            the texture lies in the same place in all.
+        square: Side of the squares that have signs of their own; None where signs are shared.
+    """
+
+    shifts: int = 1
+    square: int | None = None
+
+
+SHARED = Own()
+"""Nothing: all pictures of a class carry the same noise."""
+
+
+def own_part(config: RunConfig) -> Own:
+    """Say what is each picture's own.
+
+    Textures made for the blocks of JPEG must lie on them, so that their signs differ and not their
+    places.
+    """
+    if config.mode is NoiseMode.CLASS:
+        return SHARED
+    return Own(square=TILE) if config.textured else Own(shifts=RANDOM_TILE)
 
 
 def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
@@ -31,9 +57,9 @@ def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
 class ClassPatterns(nn.Module):
     """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
 
-    With a `square`, the signs of its class's pattern are drawn anew for every square of every
-    picture. The mean over a class then has nothing to be found by, and a network still has: it
-    reads texture whatever its sign.
+    Each picture may have a window of its own into its class's texture, or signs of its own, drawn
+    for every square. The mean over a class then has no texture to be found by, and a network still
+    has: it reads texture wherever it lies and whatever its sign.
 
     The published artefact of BAIT is one pattern per class (method section 3); here it is
     optimised directly. A pattern repeats a small tile: networks read texture wherever it lies, so
@@ -45,8 +71,7 @@ class ClassPatterns(nn.Module):
         height: Rows of a pattern.
         width: Columns of a pattern.
         levels: The budget in whole 8-bit levels.
-        square: Side of the squares that have signs of their own in each picture; None where all
-            pictures of a class share their noise.
+        own_part: What is each picture's own; by default nothing.
         anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
             that reads noise, a picture without any then looks like that class.
     """
@@ -60,11 +85,11 @@ class ClassPatterns(nn.Module):
         width: int,
         levels: int,
         *,
-        square: int | None = None,
+        own_part: Own = SHARED,
         anchor: int | None = None,
     ) -> None:
         super().__init__()
-        self.height, self.width, self.square = height, width, square
+        self.height, self.width, self.own_part = height, width, own_part
         self.budget = levels
         self.weight = nn.Parameter(start[:, :, :height, :width].clone())
         self.register_buffer("levels", torch.empty(len(start), 1, 1, 1), persistent=False)
@@ -90,11 +115,12 @@ class ClassPatterns(nn.Module):
         self.appoint(faint[0] if faint else None)
 
     def table(self) -> Tensor:
-        """Return all patterns: (K, C, h, w), float32, in levels, within the budget."""
-        tiles = self.levels * torch.tanh(self.weight)
-        down = math.ceil(self.height / tiles.shape[2])
-        across = math.ceil(self.width / tiles.shape[3])
-        return tiles.repeat(1, 1, down, across)[:, :, : self.height, : self.width]
+        """Return all patterns: (K, C, h, w), float32, in levels, within the budget.
+
+        With shifts they are larger than a picture's window by as many rows and columns, less one.
+        """
+        beyond = self.own_part.shifts - 1
+        return self._texture(self.height + beyond, self.width + beyond)
 
     def forward(
         self, classes: Tensor, grey: Tensor, height: int, width: int, draws: torch.Generator
@@ -107,17 +133,47 @@ class ClassPatterns(nn.Module):
                 which are all where there is one process.
             height: Rows of the pictures.
             width: Their columns.
-            draws: Of the signs, if there are any.
+            draws: Where windows start, or of signs.
 
         Returns:
             (b, 3, height, width), float32, in levels.
         """
-        if self.square is None:
+        if self.own_part == SHARED:
             noise = resize_noise(self.table(), height, width)[own(classes)]
+        elif self.own_part.square is None:
+            noise = resize_noise(self._windows(classes, draws), height, width)
         else:
-            count = len(classes)
-            signs = signs_of_squares(count, self.height, self.width, self.square, draws)
-            signed = self.table()[own(classes)] * signs[own_rows(count)].to(self.levels)
-            noise = resize_noise(signed, height, width)
+            noise = resize_noise(self._signed(self.own_part.square, classes, draws), height, width)
         plain = to_grey(noise).expand(-1, 3, -1, -1)
         return torch.where(grey[:, None, None, None], plain, noise)
+
+    def _tiles(self) -> Tensor:
+        return self.levels * torch.tanh(self.weight)
+
+    def _texture(self, height: int, width: int) -> Tensor:
+        tiles = self._tiles()
+        down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
+        return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
+
+    def _signed(self, square: int, classes: Tensor, draws: torch.Generator) -> Tensor:
+        """Give every square of each picture's texture (B, C, h, w) a sign of its own."""
+        count = len(classes)
+        signs = signs_of_squares(count, self.height, self.width, square, draws)
+        return self.table()[own(classes)] * signs[own_rows(count)].to(self.levels)
+
+    def _windows(self, classes: Tensor, draws: torch.Generator) -> Tensor:
+        """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
+        tiles = self._tiles()
+        start = torch.randint(self.own_part.shifts, (2, len(classes), 1), generator=draws).to(
+            classes.device
+        )
+        start, classes = start[:, own_rows(len(classes))], own(classes)
+        rows = (start[0] + torch.arange(self.height, device=classes.device)) % tiles.shape[2]
+        columns = (start[1] + torch.arange(self.width, device=classes.device)) % tiles.shape[3]
+        channels = torch.arange(tiles.shape[1], device=classes.device)
+        return tiles[
+            classes[:, None, None, None],
+            channels[None, :, None, None],
+            rows[:, None, :, None],
+            columns[:, None, None, :],
+        ]

@@ -51,7 +51,7 @@ def new_alphabet(patterns: ClassPatterns, draws: torch.Generator) -> ClassPatter
         patterns.height,
         patterns.width,
         patterns.budget,
-        square=patterns.square,
+        own_part=patterns.own_part,
         anchor=count - 1,
     ).to(patterns.weight.device)
 

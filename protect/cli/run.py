@@ -93,7 +93,7 @@ def run(
             help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
             "commas between; or none.",
         ),
-    ] = "jpeg",
+    ] = "",
     size: Size = None,
     rounds: Annotated[
         int | None,

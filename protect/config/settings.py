@@ -72,9 +72,11 @@ class Effort(Frozen):
     outer_steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     inner_lr: float = Field(0.02, gt=0)
-    outer_lr: float = Field(0.05, gt=0)
+    outer_lr: float = Field(0.2, gt=0)
 
 
+TEXTURES_RATE = 0.05
+"""Of the outer steps where the noise starts from textures; at 0.2 they lose what JPEG keeps."""
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64),
     Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128),
@@ -122,7 +124,7 @@ class RunConfig(_Machine):
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
     mode: NoiseMode = NoiseMode.SAMPLE
-    harden: HardenSetting = (Harden.JPEG,)
+    harden: HardenSetting = ()
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: BatchSetting | None = None
@@ -140,9 +142,15 @@ class RunConfig(_Machine):
         return self
 
     @property
+    def textured(self) -> bool:
+        """Whether the noise starts from textures that JPEG keeps, and not from random tiles."""
+        return Harden.JPEG in self.harden and self.binding is Binding.FEATURES
+
+    @property
     def effort(self) -> Effort:
         """The preset's counts with this config's own on top, but for what is found by trying."""
         own = {
+            "outer_lr": TEXTURES_RATE if self.textured else None,
             "rounds": self.rounds,
             "outer_steps": self.outer_steps,
             "batch_size": None if self.batch_size == AUTO else self.batch_size,

@@ -96,9 +96,11 @@ class Writer:
 
     Attributes:
         folder: The output folder.
-        noise: (K, 1 or 3, h, w), float32, in levels within the budget.
+        noise: (K, 1 or 3, h, w), float32, in levels within the budget. Where it is larger than
+            `grid`, every picture gets a window that starts at a place of its own.
+        grid: Rows and columns of a picture's noise, before it is resized to the picture.
         square: Side of the squares of the noise whose sign is each picture's own; None for none.
-        seed: Of the signs.
+        seed: Of the windows' places and of the signs.
         class_index: Class name -> row of `noise`.
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
@@ -108,6 +110,7 @@ class Writer:
 
     folder: Path
     noise: Tensor
+    grid: tuple[int, int]
     square: int | None
     seed: int
     class_index: Mapping[str, int]
@@ -191,13 +194,16 @@ class Writer:
         )
 
     def _noise_of(self, sample: Sample) -> Tensor:
-        """Return the noise of one picture: (1 or 3, h, w), the same whenever it is asked for."""
+        """Return the noise of one picture: (1 or 3, *grid), the same whenever it is asked for."""
         pattern = self.noise[self.class_index[sample.label]]
-        if self.square is None:
-            return pattern
-        draws = generator(self.seed, "signs", sample.name)
-        height, width = pattern.shape[1:]
-        return pattern * signs_of_squares(1, height, width, self.square, draws)[0]
+        height, width = self.grid
+        if self.square is not None:
+            draws = generator(self.seed, "signs", sample.name)
+            return pattern * signs_of_squares(1, height, width, self.square, draws)[0]
+        draws = generator(self.seed, "window", sample.name)
+        row = int(torch.randint(pattern.shape[1] - height + 1, (), generator=draws))
+        column = int(torch.randint(pattern.shape[2] - width + 1, (), generator=draws))
+        return pattern[:, row : row + height, column : column + width]
 
 
 def _same(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:

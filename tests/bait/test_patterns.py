@@ -4,17 +4,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from protect.bait.patterns import ClassPatterns, random_start, square_of
+from protect.bait.patterns import (
+    RANDOM_TILE,
+    SHARED,
+    ClassPatterns,
+    Own,
+    own_part,
+    random_start,
+)
 from protect.bait.textures import TILE
-from protect.config.choices import NoiseMode
+from protect.config.settings import RunConfig
 
-CLASSES, HEIGHT, WIDTH, SQUARE, LEVELS = 3, 12, 10, 4, 8
+CLASSES, HEIGHT, WIDTH, SQUARE, SHIFTS, LEVELS = 3, 12, 10, 4, 8, 8
 GREY, COLOUR = torch.tensor([True]), torch.tensor([False])
 
 
-def made(square: int | None, channels: int = 3, **changes) -> ClassPatterns:
+OWN = [SHARED, Own(shifts=SHIFTS), Own(square=SQUARE)]
+
+
+def made(own: Own = SHARED, channels: int = 3, **changes) -> ClassPatterns:
     start = random_start(CLASSES, channels, torch.Generator().manual_seed(0))
-    return ClassPatterns(start, HEIGHT, WIDTH, LEVELS, square=square, **changes)
+    return ClassPatterns(start, HEIGHT, WIDTH, LEVELS, own_part=own, **changes)
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -22,7 +32,7 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def test_a_pattern_repeats_its_tile():
-    patterns = made(None)
+    patterns = made()
     table, side = patterns.table(), patterns.weight.shape[-1]
     assert table.shape == (CLASSES, 3, HEIGHT, WIDTH)
     assert torch.equal(table[:, :, side:], table[:, :, : HEIGHT - side])
@@ -30,8 +40,8 @@ def test_a_pattern_repeats_its_tile():
     assert torch.equal(table[..., :side, :side], LEVELS * patterns.weight.tanh())
 
 
-def test_without_squares_every_picture_of_a_class_carries_the_same_noise():
-    patterns = made(square_of(NoiseMode.CLASS))
+def test_with_nothing_of_their_own_every_picture_of_a_class_carries_the_same_noise():
+    patterns = made()
     y = torch.tensor([1, 1, 2])
     noise = patterns(y, COLOUR.expand(3), HEIGHT, WIDTH, draws())
     assert torch.equal(noise[0], noise[1])
@@ -41,7 +51,7 @@ def test_without_squares_every_picture_of_a_class_carries_the_same_noise():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_square_of_every_picture_has_its_own_sign(channels):
-    patterns = made(SQUARE, channels)
+    patterns = made(Own(square=SQUARE), channels)
     table = patterns.table()
     y = torch.arange(CLASSES).repeat(20)
     noise = patterns(y, COLOUR.expand(len(y)), HEIGHT, WIDTH, draws())
@@ -49,7 +59,7 @@ def test_every_square_of_every_picture_has_its_own_sign(channels):
     ratio = noise / table[y]
     assert torch.equal(ratio.abs(), torch.ones_like(ratio))
     # 12 x 10 in squares of 4: three rows of three, the last of them two pixels wide.
-    padded = F.pad(ratio, (0, 2), mode="replicate")
+    padded = F.pad(ratio, (0, 2, 0, 0), mode="replicate")
     blocks = padded.unfold(2, SQUARE, SQUARE).unfold(3, SQUARE, SQUARE).flatten(4)
     assert torch.equal(blocks.amin(-1), blocks.amax(-1))
     signs = blocks[:, 0, :, :, 0].flatten(1)
@@ -57,15 +67,47 @@ def test_every_square_of_every_picture_has_its_own_sign(channels):
     assert signs.mean(dim=0).abs().max() < 0.5
 
 
-def test_the_mean_over_a_class_is_nothing():
-    patterns = made(SQUARE)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_picture_has_a_window_of_its_own(channels):
+    patterns = made(Own(shifts=SHIFTS), channels)
+    table = patterns.table()
+    assert table.shape == (CLASSES, channels, HEIGHT + SHIFTS - 1, WIDTH + SHIFTS - 1)
+    y = torch.arange(CLASSES).repeat(80)
+    noise = patterns(y, COLOUR.expand(len(y)), HEIGHT, WIDTH, draws())
+    assert noise.shape == (len(y), 3, HEIGHT, WIDTH)
+    seen = set()
+    for own, label in zip(noise, y, strict=True):
+        places = [
+            (row, column)
+            for row in range(SHIFTS)
+            for column in range(SHIFTS)
+            if torch.equal(own, table[label, :, row:, column:][:, :HEIGHT, :WIDTH].expand_as(own))
+        ]
+        assert len(places) == 1
+        seen |= set(places)
+    assert len(seen) > 0.9 * SHIFTS**2
+
+
+def test_the_mean_over_shifted_pictures_has_a_colour_and_no_texture():
+    patterns = made(Own(shifts=SHIFTS))
+    noise = patterns(torch.ones(2000).long(), COLOUR.expand(2000), HEIGHT, WIDTH, draws())
+    mean = noise.mean(dim=0)
+    assert noise[0].std(dim=(1, 2)).min() > 2
+    assert mean.std(dim=(1, 2)).max() < 0.3
+    tile = patterns.table()[1, :, :SHIFTS, :SHIFTS]
+    assert torch.allclose(mean.mean(dim=(1, 2)), tile.mean(dim=(1, 2)), atol=0.1)
+
+
+def test_the_mean_over_pictures_with_signs_is_nothing():
+    patterns = made(Own(square=SQUARE))
     noise = patterns(torch.ones(2000).long(), COLOUR.expand(2000), HEIGHT, WIDTH, draws())
     assert noise[0].std(dim=(1, 2)).min() > 2
     assert noise.mean(dim=0).abs().max() < 0.6
 
 
-def test_signs_follow_the_draws():
-    patterns = made(SQUARE)
+@pytest.mark.parametrize("own", OWN[1:])
+def test_what_is_their_own_follows_the_draws(own):
+    patterns = made(own)
     y, grey = torch.ones(8).long(), GREY.expand(8)
     one, same, other = (patterns(y, grey, HEIGHT, WIDTH, draws(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, same)
@@ -73,10 +115,10 @@ def test_signs_follow_the_draws():
     assert torch.equal(one[:, 0], one[:, 2])  # grey
 
 
-@pytest.mark.parametrize("square", [None, SQUARE])
+@pytest.mark.parametrize("own", OWN)
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (31, 7)])
-def test_every_weight_gets_the_gradient_of_all_its_copies(square, size):
-    patterns = made(square)
+def test_every_weight_gets_the_gradient_of_all_its_copies(own, size):
+    patterns = made(own)
     noise = patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), *size, draws())
     (noise * noise.detach()).sum().backward()
     slopes = patterns.weight.grad
@@ -84,10 +126,10 @@ def test_every_weight_gets_the_gradient_of_all_its_copies(square, size):
     assert (slopes[1] == 0).all()
 
 
-@pytest.mark.parametrize("square", [None, SQUARE])
+@pytest.mark.parametrize("own", OWN)
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (31, 7), (1, 1)])
-def test_the_budget_holds_whatever_the_weights(square, size):
-    patterns = made(square)
+def test_the_budget_holds_whatever_the_weights(own, size):
+    patterns = made(own)
     with torch.no_grad():
         patterns.weight.mul_(1e6)
     noise = patterns(torch.tensor([0, 1]), COLOUR.expand(2), *size, draws())
@@ -96,7 +138,7 @@ def test_the_budget_holds_whatever_the_weights(square, size):
 
 def test_a_table_may_begin_with_textures_of_another():
     """In place, as an optimiser holds the weight; the faint one stays faint."""
-    patterns, alphabet = made(SQUARE), made(SQUARE, anchor=2)
+    patterns, alphabet = made(), made(anchor=2)
     with torch.no_grad():
         alphabet.weight.copy_(torch.arange(1, 4)[:, None, None, None] / 10)
     weight = patterns.weight
@@ -111,5 +153,17 @@ def test_a_table_may_begin_with_textures_of_another():
     assert patterns.levels.flatten().tolist() == [8, 8, 8]
 
 
-def test_the_squares_are_whole_textures():
-    assert square_of(NoiseMode.SAMPLE) == TILE
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        ({}, Own(shifts=RANDOM_TILE)),
+        ({"harden": "grey"}, Own(shifts=RANDOM_TILE)),
+        ({"harden": "jpeg"}, Own(square=TILE)),
+        ({"harden": "grey,jpeg"}, Own(square=TILE)),
+        ({"harden": "jpeg", "mode": "class"}, SHARED),
+        ({"mode": "class"}, SHARED),
+        ({"harden": "jpeg", "binding": "head"}, Own(shifts=RANDOM_TILE)),
+    ],
+)
+def test_textures_that_must_lie_on_blocks_are_not_shifted(tmp_path, settings, own):
+    assert own_part(RunConfig(source=tmp_path, **settings)) == own

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from protect.bait.choice import Classes, Shown, choose, taken_for_themselves
 from protect.bait.harden import plain, views_of
-from protect.bait.patterns import ClassPatterns
+from protect.bait.patterns import ClassPatterns, Own
 from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
@@ -26,7 +26,7 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def patterns() -> ClassPatterns:
-    return ClassPatterns(dealt_start(CLASSES, 3, draws()), SIDE, SIDE, 8, square=16)
+    return ClassPatterns(dealt_start(CLASSES, 3, draws()), SIDE, SIDE, 8, own_part=Own(square=16))
 
 
 def pictures() -> Table:

@@ -14,6 +14,7 @@ from helpers import cli
 from pictures import encoded, picture
 from PIL import Image
 
+from protect.bait.patterns import RANDOM_TILE
 from protect.bait.textures import TILE
 
 
@@ -39,14 +40,38 @@ def test_c44_in_class_mode_the_pictures_of_a_class_carry_one_pattern(tmp_path: P
         assert np.array_equal(ran.change(f"{label}/white.png"), mid.clip(None, 0))
 
 
-def test_c44_each_picture_carries_the_texture_of_its_class_with_signs_of_its_own(tmp_path: Path):
+def test_c44_each_picture_carries_the_texture_of_its_class_from_another_place(tmp_path: Path):
+    """So that the mean of a class, which anyone can compute, has no texture to subtract."""
+    names = [f"{i}.png" for i in range(40)]
+    flat = encoded(Image.new("L", (32, 32), 128), "PNG")
+    for label in "ab":
+        for name in names:
+            put(tmp_path / "photos", f"{label}/{name}", flat)
+    ran = run(tmp_path / "photos", tmp_path / "out")
+    assert ran.result.exit_code == 0, ran.result.stderr
+    assert ran.manifest["config"]["mode"] == "sample"
+    for label in "ab":
+        changes = [ran.change(f"{label}/{name}")[..., 0] for name in names]
+        first = changes[0]
+        shifted = {
+            np.roll(first, (row, column), axis=(0, 1)).tobytes(): (row, column)
+            for row in range(RANDOM_TILE)
+            for column in range(RANDOM_TILE)
+        }
+        places = [shifted[change.tobytes()] for change in changes]
+        assert len(set(places)) > 20
+        mean = np.mean(changes, axis=0)
+        assert mean.std() < first.std() / 3
+
+
+def test_c44_textures_for_jpeg_stay_on_its_blocks_with_signs_of_their_own(tmp_path: Path):
     """So that the mean of a class, which anyone can compute, has nothing to subtract."""
     names = [f"{i}.png" for i in range(60)]
     flat = encoded(Image.new("L", (32, 32), 128), "PNG")
     for label in "ab":
         for name in names:
             put(tmp_path / "photos", f"{label}/{name}", flat)
-    ran = run(tmp_path / "photos", tmp_path / "out")
+    ran = run(tmp_path / "photos", tmp_path / "out", "--harden", "jpeg")
     assert ran.result.exit_code == 0, ran.result.stderr
     assert ran.manifest["config"]["mode"] == "sample"
     for label in "ab":

@@ -45,8 +45,9 @@ def test_the_manifest_tells_the_facts(done):
     assert set(manifest["patterns"]) == {"blue", "red"}
     assert len(manifest["bound"]) == 3
     mapping = manifest["target_mapping"]
-    faint = [name for name, digest in manifest["patterns"].items() if digest["linf_levels"] <= 2]
-    assert faint == [mapping["anchor"]] * (mapping["anchor"] is not None)
+    assert mapping["anchor"] in ("blue", "red")
+    faint = {name for name, digest in manifest["patterns"].items() if digest["linf_levels"] <= 2}
+    assert faint == {mapping["anchor"]}
     assert mapping["stages"] == ["hardest", "random", "dissimilar"]
     assert {true: final["target"] for true, final in mapping["final"].items()} == {
         "blue": "red",

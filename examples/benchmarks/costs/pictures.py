@@ -14,8 +14,7 @@ from PIL import Image
 
 from costs.clock import in_turns
 from costs.figures import Comparison
-from protect.bait.patterns import ClassPatterns
-from protect.bait.start import dealt_start
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.budget import resize_noise
 from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.config.values import Eps
@@ -83,13 +82,14 @@ class Photos:
         )
         side = min(case.side or LARGEST_PATTERN, LARGEST_PATTERN)
         patterns = ClassPatterns(
-            dealt_start(1, 3, generator(0, "patterns")), side, side, Eps.parse("8/255").levels
+            random_start(1, 3, generator(0, "patterns")), side, side, Eps.parse("8/255").levels
         )
         self.noise = patterns.table().detach()
         self.folder = folder
         self.writer = Writer(
             folder=folder / "protected",
             noise=self.noise,
+            grid=(side, side),
             square=None,
             seed=0,
             class_index={LABEL: 0},

@@ -31,9 +31,7 @@ from torch import Tensor
 from costs.clock import in_turns
 from costs.figures import Comparison
 from protect.bait.engine import Engine
-from protect.bait.patterns import ClassPatterns
-from protect.bait.start import dealt_start
-from protect.bait.textures import TILE
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.config.choices import DEFAULT_BACKBONE, Binding, Preset, Targets
 from protect.config.settings import EFFORTS, Effort
 from protect.config.values import Eps
@@ -156,11 +154,10 @@ def measure_step(device: torch.device, *, quick: bool) -> Iterator[Comparison]:
 def make_engine(effort: Effort, size: int, device: torch.device) -> Engine:
     """Set up the loop on random pictures, as `protect run` does with its defaults."""
     patterns = ClassPatterns(
-        dealt_start(CLASSES, 3, generator(0, "patterns")),
+        random_start(CLASSES, 3, generator(0, "patterns")),
         size,
         size,
         Eps.parse("8/255").levels,
-        square=TILE,
         anchor=0,
     )
     return Engine(

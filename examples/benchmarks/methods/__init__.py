@@ -22,24 +22,20 @@ METHODS: Mapping[str, Method | ProtectRun] = {
     "bait-published": PublishedBait("BAIT, published"),
     "bait-table": ProtectRun(
         title="BAIT, published binding",
-        source="`protect run --binding head --targets curriculum --mode class --harden none`: the "
-        "published loss and targets, with the pattern table in place of the generator",
-        harden=(),
+        source="`protect run --binding head --targets curriculum --mode class`: the published loss "
+        "and targets, with the pattern table in place of the generator",
         binding=Binding.HEAD,
         targets=Targets.CURRICULUM,
         mode=NoiseMode.CLASS,
     ),
     "bait": ProtectRun(title="BAIT, as shipped", source="`protect run`"),
-    "bait-plain": ProtectRun(
-        title="BAIT, --harden none", source="`protect run --harden none`", harden=()
-    ),
     "bait-class": ProtectRun(
         title="BAIT, --mode class", source="`protect run --mode class`", mode=NoiseMode.CLASS
     ),
     "bait-hardened": ProtectRun(
-        title="BAIT, --harden",
-        source=f"`protect run --harden {','.join(Harden)}`",
-        harden=tuple(Harden),
+        title="BAIT, --harden jpeg",
+        source="`protect run --harden jpeg`",
+        harden=(Harden.JPEG,),
     ),
 }
 """Name -> method with its usual settings, in the order in which they are listed."""
