@@ -91,7 +91,7 @@ def run(
         typer.Option(
             metavar="LIST",
             help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
-            "commas between; or none.",
+            "commas between, or none; each costs some strength without it.",
         ),
     ] = "",
     size: Size = None,

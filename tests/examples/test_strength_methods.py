@@ -263,4 +263,4 @@ def test_the_shipped_row_is_protect_run_without_a_flag_and_the_table_row_names_t
         source=METHODS["bait-class"].source,
         mode=NoiseMode.CLASS,
     )
-    assert METHODS["bait-hardened"].harden == tuple(Harden)
+    assert METHODS["bait-hardened"].harden == (Harden.JPEG,)

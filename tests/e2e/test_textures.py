@@ -1,0 +1,116 @@
+"""`protect run --harden jpeg` as it is typed: a search for textures first, then the rounds."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import cli, write_colours
+from PIL import Image
+
+WORDS = (
+    "--harden",
+    "jpeg",
+    "--size",
+    "32",
+    "--rounds",
+    "2",
+    "--batch-size",
+    "16",
+    "--device",
+    "cpu",
+)
+
+
+def compressed(pixels: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG", quality=10)
+    return np.asarray(Image.open(file)).astype(int)
+
+
+def kept(folder: Path, photos: Path) -> float:
+    """Return what JPEG at quality 10 leaves of the noise, as a share of it, over all pictures."""
+    shares = []
+    for path in sorted(photos.rglob("*.png")):
+        original = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        published = Image.open(folder / path.relative_to(photos)).convert("RGB")
+        noise = np.asarray(published).astype(int) - original
+        left = compressed(original + noise) - compressed(original)
+        shares.append((left * noise).sum() / (noise * noise).sum())
+    return float(np.mean(shares))
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    folder = tmp_path_factory.mktemp("hardened")
+    photos = write_colours(folder / "photos", per_class=12)
+    result = cli("run", photos, "-o", folder / "out", *WORDS)
+    assert result.exit_code == 0, result.stderr
+    return photos, folder / "out", result.stderr
+
+
+def test_the_search_comes_first_and_is_counted(hardened):
+    _, out, said = hardened
+    assert said.index("Choosing textures") < said.index("Optimising noise")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["config"]["harden"] == ["jpeg"]
+    assert manifest["config"]["effort"]["outer_lr"] == 0.05
+    assert manifest["timing"]["optimise"] > 1
+    assert max(image["linf_levels"] for image in manifest["images"]) <= 8
+    assert cli("check", out).exit_code == 0
+
+
+def test_jpeg_leaves_most_of_the_noise_and_of_other_noise_little(hardened, tmp_path):
+    photos, out, _ = hardened
+    words = [word for word in WORDS if word not in ("--harden", "jpeg")]
+    other = cli("run", photos, "-o", tmp_path / "other", *words)
+    assert other.exit_code == 0, other.stderr
+    assert kept(out, photos) > 0.6
+    assert kept(tmp_path / "other", photos) < 0.4
+
+
+def test_a_resumed_run_searches_no_second_time(hardened):
+    photos, out, _ = hardened
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    (out / "manifest.json").unlink()
+    next(iter(before)).unlink()
+    result = cli("run", photos, "-o", out, *WORDS, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert "Choosing textures" not in result.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
+
+
+def test_the_same_settings_give_the_same_bytes_also_class_by_class(hardened, tmp_path):
+    photos, out, _ = hardened
+    again = cli("run", photos, "-o", tmp_path / "again", *WORDS)
+    assert again.exit_code == 0, again.stderr
+    for path in out.rglob("*.png"):
+        assert (tmp_path / "again" / path.relative_to(out)).read_bytes() == path.read_bytes()
+
+
+def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
+    photos, out, _ = hardened
+    new = photos / "blue" / "later.png"
+    new.write_bytes((photos / "blue" / "0.png").read_bytes())
+    result = cli("run", photos, "-o", out, "--extend")
+    assert result.exit_code == 0, result.stderr
+    original = np.asarray(Image.open(new)).astype(int)
+    first, later = (
+        np.asarray(Image.open(out / "blue" / name)).astype(int) - original
+        for name in ("0.png", "later.png")
+    )
+    middle = (original > 8) & (original < 247)
+    assert np.array_equal(np.abs(first)[middle], np.abs(later)[middle])
+    assert cli("check", out).exit_code == 0
+
+
+def test_a_dry_run_counts_the_search(hardened, tmp_path):
+    photos, _, _ = hardened
+
+    def seconds(*words: str) -> float:
+        result = cli("run", photos, "-o", tmp_path / "out", *words, "--dry-run", "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)["duration"]["optimise"]
+
+    assert seconds(*WORDS) > 2 * seconds(*WORDS[2:])
