@@ -78,12 +78,13 @@ def new_search(engine: Engine, config: RunConfig) -> Search | None:
     """
     if not config.textured:
         return None
+    effort = EFFORTS[config.preset]
     return Search(
         engine.surrogate,
         engine.patterns,
         engine.pictures,
         engine.views,
-        rounds_pictures=config.effort.outer_steps * config.effort.batch_size,
+        rounds_pictures=effort.outer_steps * effort.batch_size,
         seed=config.seed,
     )
 
@@ -91,7 +92,15 @@ def new_search(engine: Engine, config: RunConfig) -> Search | None:
 def search_start(engine: Engine, config: RunConfig, listener: Listener) -> float:
     """Choose the textures that the noise begins with; return the seconds that it took."""
     search = new_search(engine, config)
-    if search is None or not search.steps:
+    if search is None:
+        return 0.0
+    if not search.steps:
+        listener(
+            Notice(
+                f"for {search.classes} classes a search among textures would take longer than "
+                f"--preset {config.preset} allows: they are dealt at random"
+            )
+        )
         return 0.0
     with stage("Choosing textures", search.steps, listener) as clock:
         search.run(lambda: listener(StageAdvanced()))

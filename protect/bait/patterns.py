@@ -41,7 +41,8 @@ def own_part(config: RunConfig) -> Own:
     """Say what is each picture's own.
 
     Textures made for the blocks of JPEG must lie on them, so that their signs differ and not their
-    places.
+    places. They do in files of the working size; in larger ones they are enlarged, to lower
+    frequencies, which JPEG keeps as well.
     """
     if config.mode is NoiseMode.CLASS:
         return SHARED

@@ -12,14 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from protect.bait.choice import Classes, Shown, choose
+from protect.bait.choice import (
+    RANDOM_CHOICES,
+    SWEEPS,
+    Classes,
+    Shown,
+    choose,
+    taken_for_themselves,
+)
 from protect.bait.harden import View
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
 from protect.bait.textures import textures
 from protect.budget import publish
 from protect.system.device import generator, moved
-from protect.system.processes import from_first
+from protect.system.processes import from_first, place
 from protect.system.shards import as_one_batch, own, whole
 
 FEWEST_TEXTURES = 96
@@ -33,6 +40,8 @@ FEWEST = 6
 """Pictures of each class that a head is fitted to; where there is no time for them, the textures
 stay as they were dealt."""
 BATCH = 128
+SMALLEST_BATCH = 16
+"""What is left of the pictures joins the batch before, if it is less: it has no statistics."""
 PASSES = 3
 """Over the pictures, for batch normalisation to take in what published ones look like."""
 
@@ -118,9 +127,10 @@ class Search:
         self.alphabet = new_alphabet(patterns, self.draws)
         self.textures, self.classes = len(self.alphabet.weight), len(patterns.weight)
         count = pictures_of_each(rounds_pictures, self.textures, self.classes)
-        self.networks = _networks(surrogate) if count else []
-        self.steps = len(views) * len(self.networks) * self.textures
         self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, count, self.draws)
+        enough = count > 0 and len(self.carrying) >= place().count
+        self.networks = _networks(surrogate) if enough else []
+        self.steps = len(views) * len(self.networks) * self.textures
 
     def run(self, tell: Callable[[], None]) -> None:
         """Choose the textures and begin with them; `tell` is called after each of `steps`."""
@@ -131,18 +141,33 @@ class Search:
             for view in self.views
             for network in self.networks
         ]
-        labels = self.pictures.labels
-        classes = Classes(labels[self.carrying], labels[self.clean], self.classes)
-        choice = from_first(lambda: choose(shown, classes, self.draws))
+        choice = from_first(lambda: choose(shown, self._labels(), self.draws))
         self.patterns.take(self.alphabet, choice.to(self.device))
 
     def seconds(self) -> float:
         """Return about how long `run` would take, by showing one texture in every view."""
+        if not self.steps:
+            return 0.0
         before = time.perf_counter()
-        for view in self.views:
-            for network in self.networks:
-                self.show(network, view, [0], lambda: None)
-        return (time.perf_counter() - before) * self.textures / (1 + PASSES)
+        shown = [
+            self.show(network, view, [0], lambda: None)
+            for view in self.views
+            for network in self.networks
+        ]
+        showing = time.perf_counter() - before
+        before = time.perf_counter()
+        taken_for_themselves(shown, self._labels(), torch.zeros(self.classes, dtype=torch.int64))
+        choosing = time.perf_counter() - before
+        compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
+        return showing * self._passes(self.textures) / self._passes(1) + choosing * compared
+
+    def _passes(self, textures: int) -> int:
+        """Return how often a view shows the pictures, with so many textures and clean."""
+        return len(self.networks) * (textures + 1) + (len(self.networks) - 1) * PASSES
+
+    def _labels(self) -> Classes:
+        labels = self.pictures.labels
+        return Classes(labels[self.carrying], labels[self.clean], self.classes)
 
     @torch.no_grad()
     def show(
@@ -174,7 +199,7 @@ class Search:
     ) -> Tensor:
         """Return features (B, D) of the pictures at `index` (B,), with textures `worn` (B,)."""
         rows = []
-        for part in torch.split(torch.arange(len(index)), BATCH):
+        for part in _batches(len(index)):
             numbers = index[part]
             x = moved(self.pictures.batch(own(numbers)), self.device).float()
             if worn is not None:
@@ -185,6 +210,14 @@ class Search:
                 seen = network(view(x, self.draws) / 255)[0].float()
             rows.append(whole(seen, len(part)).cpu())
         return torch.cat(rows)
+
+
+def _batches(count: int) -> list[Tensor]:
+    """Split the numbers below `count` into batches, none of a few pictures beside others."""
+    parts = list(torch.split(torch.arange(count), BATCH))
+    if len(parts) > 1 and len(parts[-1]) < SMALLEST_BATCH:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def _networks(surrogate: nn.Module) -> list[nn.Module]:

@@ -1,10 +1,13 @@
 """The search chooses the textures by which clean pictures are misled most, and changes nothing."""
 
+import time
+
 import pytest
 import torch
 from bait.test_engine import Net, Table
 from torch import Tensor, nn
 
+from protect.bait import start
 from protect.bait.choice import Classes, Shown, choose, taken_for_themselves
 from protect.bait.harden import plain, views_of
 from protect.bait.patterns import ClassPatterns, Own
@@ -167,7 +170,22 @@ def test_without_time_for_pictures_the_textures_stay_as_dealt():
 
 
 def test_its_time_is_foretold():
-    assert 0 < search().seconds() < 60
+    found = search()
+    foretold = found.seconds()
+    before = time.perf_counter()
+    found.run(lambda: None)
+    took = time.perf_counter() - before
+    assert took / 5 < foretold < took * 20  # the choice may end after one sweep
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(5, [5]), (128, [128]), (129, [129]), (143, [143]), (144, [128, 16]), (300, [128, 128, 44])],
+)
+def test_no_batch_is_too_small_for_statistics(count, sizes):
+    parts = start._batches(count)
+    assert [len(part) for part in parts] == sizes
+    assert torch.equal(torch.cat(parts), torch.arange(count))
 
 
 @pytest.mark.parametrize(("pictures_a_round", "each"), [(1536, 16), (600, 6), (575, 0), (8, 0)])

@@ -4,6 +4,7 @@ Those of a verification (42, 48, 49) are in e2e/test_verify.py.
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,14 @@ from protect.bait.patterns import RANDOM_TILE
 from protect.bait.textures import TILE
 
 
+def put_flat(photos: Path, levels: Mapping[str, int]) -> Path:
+    """Write grey pictures of one level each, name -> level, into both of two classes."""
+    for label in "ab":
+        for name, level in levels.items():
+            put(photos, f"{label}/{name}", encoded(Image.new("L", (32, 32), level), "PNG"))
+    return photos
+
+
 @pytest.mark.parametrize("label", ["flat", "metadata", "sizes"])
 def test_c43_noise_has_both_signs(good: Ran, label: str):
     change = good.change(f"{label}/mid.png")
@@ -26,11 +35,8 @@ def test_c43_noise_has_both_signs(good: Ran, label: str):
 
 def test_c44_in_class_mode_the_pictures_of_a_class_carry_one_pattern(tmp_path: Path):
     """Two flat pictures of a class and one size show it whole."""
-    for label in "ab":
-        for name, level in {"black": 0, "mid": 128, "white": 255}.items():
-            flat = encoded(Image.new("L", (32, 32), level), "PNG")
-            put(tmp_path / "photos", f"{label}/{name}.png", flat)
-    ran = run(tmp_path / "photos", tmp_path / "out", "--mode", "class")
+    photos = put_flat(tmp_path / "photos", {"black.png": 0, "mid.png": 128, "white.png": 255})
+    ran = run(photos, tmp_path / "out", "--mode", "class")
     assert ran.result.exit_code == 0, ran.result.stderr
     assert ran.manifest["config"]["mode"] == "class"
     assert (ran.change("a/mid.png") != ran.change("b/mid.png")).mean() > 0.5
@@ -43,11 +49,8 @@ def test_c44_in_class_mode_the_pictures_of_a_class_carry_one_pattern(tmp_path: P
 def test_c44_each_picture_carries_the_texture_of_its_class_from_another_place(tmp_path: Path):
     """So that the mean of a class, which anyone can compute, has no texture to subtract."""
     names = [f"{i}.png" for i in range(40)]
-    flat = encoded(Image.new("L", (32, 32), 128), "PNG")
-    for label in "ab":
-        for name in names:
-            put(tmp_path / "photos", f"{label}/{name}", flat)
-    ran = run(tmp_path / "photos", tmp_path / "out")
+    photos = put_flat(tmp_path / "photos", dict.fromkeys(names, 128))
+    ran = run(photos, tmp_path / "out")
     assert ran.result.exit_code == 0, ran.result.stderr
     assert ran.manifest["config"]["mode"] == "sample"
     for label in "ab":
@@ -67,11 +70,8 @@ def test_c44_each_picture_carries_the_texture_of_its_class_from_another_place(tm
 def test_c44_textures_for_jpeg_stay_on_its_blocks_with_signs_of_their_own(tmp_path: Path):
     """So that the mean of a class, which anyone can compute, has nothing to subtract."""
     names = [f"{i}.png" for i in range(60)]
-    flat = encoded(Image.new("L", (32, 32), 128), "PNG")
-    for label in "ab":
-        for name in names:
-            put(tmp_path / "photos", f"{label}/{name}", flat)
-    ran = run(tmp_path / "photos", tmp_path / "out", "--harden", "jpeg")
+    photos = put_flat(tmp_path / "photos", dict.fromkeys(names, 128))
+    ran = run(photos, tmp_path / "out", "--harden", "jpeg")
     assert ran.result.exit_code == 0, ran.result.stderr
     assert ran.manifest["config"]["mode"] == "sample"
     for label in "ab":

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases.gallery import put
 from helpers import cli, write_colours
+from pictures import encoded, picture
 from PIL import Image
 
 WORDS = (
@@ -81,7 +83,7 @@ def test_a_resumed_run_searches_no_second_time(hardened):
     assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
 
 
-def test_the_same_settings_give_the_same_bytes_also_class_by_class(hardened, tmp_path):
+def test_the_same_settings_give_the_same_bytes(hardened, tmp_path):
     photos, out, _ = hardened
     again = cli("run", photos, "-o", tmp_path / "again", *WORDS)
     assert again.exit_code == 0, again.stderr
@@ -114,3 +116,13 @@ def test_a_dry_run_counts_the_search(hardened, tmp_path):
         return json.loads(result.stdout)["duration"]["optimise"]
 
     assert seconds(*WORDS) > 2 * seconds(*WORDS[2:])
+
+
+def test_many_classes_are_told_that_textures_are_dealt(tmp_path):
+    photos = tmp_path / "photos"
+    for label in range(30):
+        put(photos, f"{label:02}/a.png", encoded(picture("RGB", (32, 32), seed=label), "PNG"))
+    result = cli("run", photos, "-o", tmp_path / "out", *WORDS)
+    assert result.exit_code == 0, result.stderr
+    assert "for 30 classes a search among textures would take longer" in result.stderr
+    assert "Choosing textures" not in result.stderr
