@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from cases.gallery import put
 from helpers import cli, write_colours
+from kill_events import run_until
 from pictures import encoded, picture
 from PIL import Image
+
+from protect import RunConfig
 
 WORDS = (
     "--harden",
@@ -81,6 +84,33 @@ def test_a_resumed_run_searches_no_second_time(hardened):
     assert result.exit_code == 0, result.stderr
     assert "Choosing textures" not in result.stderr
     assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps"), [("Choosing", 0), ("Choosing", 200), ("Optimising", 1), ("Writing", 5)]
+)
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    hardened, tmp_path, monkeypatch: pytest.MonkeyPatch, stage: str, steps: int
+):
+    """Wherever the search was: begun anew, or known with its anchor from the saved rounds."""
+    monkeypatch.setattr("protect.generation.CHECKPOINT_SECONDS", 0.0)
+    photos, out, _ = hardened
+    config = RunConfig(
+        source=photos,
+        output=tmp_path / "out",
+        harden="jpeg",
+        size=32,
+        rounds=2,
+        batch_size=16,
+        device="cpu",
+    )
+    run_until(config, stage, steps)
+    began = (tmp_path / "out.state" / "run.json").exists()
+    result = cli("run", photos, "-o", tmp_path / "out", *WORDS, *(["--resume"] if began else []))
+    assert result.exit_code == 0, result.stderr
+    assert ("Choosing textures" in result.stderr) == (stage == "Choosing")
+    for path in out.rglob("*.png"):
+        assert (tmp_path / "out" / path.relative_to(out)).read_bytes() == path.read_bytes()
 
 
 def test_the_same_settings_give_the_same_bytes(hardened, tmp_path):
