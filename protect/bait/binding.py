@@ -76,6 +76,16 @@ def refitted_logits(features: Tensor, y: Tensor, queries: Tensor, classes: int) 
     return logits
 
 
+def true_shares(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the probability that each head gives to the true class of each picture: (R, Q, 1).
+
+    Args:
+        logits: (R, Q, K).
+        y: (Q,), int64, true classes.
+    """
+    return logits.softmax(dim=-1).gather(-1, y.expand(len(logits), -1)[..., None])
+
+
 def miss_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Return how far pictures are from being taken for any incorrect class, a scalar.
 
@@ -85,5 +95,4 @@ def miss_loss(logits: Tensor, y: Tensor) -> Tensor:
         logits: (R, Q, K).
         y: (Q,), int64, true classes.
     """
-    true = logits.softmax(dim=-1).gather(-1, y.expand(len(logits), -1)[..., None])
-    return -torch.log1p(-true.clamp(max=0.999)).mean()
+    return -torch.log1p(-true_shares(logits, y).clamp(max=0.999)).mean()

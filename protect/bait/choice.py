@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protect.bait.binding import refitted_logits
+from protect.bait.binding import refitted_logits, true_shares
 
 RANDOM_CHOICES = 200
 """Compared before the best of them is improved."""
@@ -91,6 +91,5 @@ def taken_for_themselves(shown: Sequence[Shown], classes: Classes, choice: Tenso
     for looks in shown:
         published = looks.carrying[choice[classes.carrying], pictures].float()
         logits = refitted_logits(published, classes.carrying, looks.clean, classes.count)
-        asked = classes.clean.expand(len(logits), -1)[..., None]
-        shares.append(logits.softmax(dim=-1).gather(-1, asked).mean())
+        shares.append(true_shares(logits, classes.clean).mean())
     return torch.stack(shares).mean().item()

@@ -128,6 +128,8 @@ class Search:
         self.textures, self.classes = len(self.alphabet.weight), len(patterns.weight)
         count = pictures_of_each(rounds_pictures, self.textures, self.classes)
         self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, count, self.draws)
+        labels = pictures.labels
+        self.labels = Classes(labels[self.carrying], labels[self.clean], self.classes)
         enough = count > 0 and len(self.carrying) >= place().count
         self.networks = _networks(surrogate) if enough else []
         self.steps = len(views) * len(self.networks) * self.textures
@@ -141,7 +143,7 @@ class Search:
             for view in self.views
             for network in self.networks
         ]
-        choice = from_first(lambda: choose(shown, self._labels(), self.draws))
+        choice = from_first(lambda: choose(shown, self.labels, self.draws))
         self.patterns.take(self.alphabet, choice.to(self.device))
 
     def seconds(self) -> float:
@@ -156,7 +158,7 @@ class Search:
         ]
         showing = time.perf_counter() - before
         before = time.perf_counter()
-        taken_for_themselves(shown, self._labels(), torch.zeros(self.classes, dtype=torch.int64))
+        taken_for_themselves(shown, self.labels, torch.zeros(self.classes, dtype=torch.int64))
         choosing = time.perf_counter() - before
         compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
         return showing * self._passes(self.textures) / self._passes(1) + choosing * compared
@@ -164,10 +166,6 @@ class Search:
     def _passes(self, textures: int) -> int:
         """Return how often a view shows the pictures, with so many textures and clean."""
         return len(self.networks) * (textures + 1) + (len(self.networks) - 1) * PASSES
-
-    def _labels(self) -> Classes:
-        labels = self.pictures.labels
-        return Classes(labels[self.carrying], labels[self.clean], self.classes)
 
     @torch.no_grad()
     def show(

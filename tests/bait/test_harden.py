@@ -83,6 +83,11 @@ def test_rounds_take_turns_and_begin_plain():
     names = (Harden.GREY, Harden.JPEG)
     assert views_of(names) == [plain, grey, compressed]
     assert views_of(()) == [plain]
+    engine, seen = make_engine(harden=names), []
+    while not engine.finished:
+        engine.advance()
+        seen.append(engine.view)
+    assert seen == [plain, grey, compressed] * 2
 
 
 class Watch(Net):

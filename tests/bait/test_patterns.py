@@ -13,6 +13,7 @@ from protect.bait.patterns import (
     random_start,
 )
 from protect.bait.textures import TILE
+from protect.budget import signs_of_squares
 from protect.config.settings import RunConfig
 
 CLASSES, HEIGHT, WIDTH, SQUARE, SHIFTS, LEVELS = 3, 12, 10, 4, 8, 8
@@ -69,23 +70,24 @@ def test_every_square_of_every_picture_has_its_own_sign(channels):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_picture_has_a_window_of_its_own(channels):
-    patterns = made(Own(shifts=SHIFTS), channels)
+    shifts = 4
+    patterns = made(Own(shifts=shifts), channels)
     table = patterns.table()
-    assert table.shape == (CLASSES, channels, HEIGHT + SHIFTS - 1, WIDTH + SHIFTS - 1)
-    y = torch.arange(CLASSES).repeat(80)
+    assert table.shape == (CLASSES, channels, HEIGHT + shifts - 1, WIDTH + shifts - 1)
+    y = torch.arange(CLASSES).repeat(20)
     noise = patterns(y, COLOUR.expand(len(y)), HEIGHT, WIDTH, draws())
     assert noise.shape == (len(y), 3, HEIGHT, WIDTH)
     seen = set()
     for own, label in zip(noise, y, strict=True):
         places = [
             (row, column)
-            for row in range(SHIFTS)
-            for column in range(SHIFTS)
+            for row in range(shifts)
+            for column in range(shifts)
             if torch.equal(own, table[label, :, row:, column:][:, :HEIGHT, :WIDTH].expand_as(own))
         ]
         assert len(places) == 1
         seen |= set(places)
-    assert len(seen) > 0.9 * SHIFTS**2
+    assert len(seen) == shifts**2
 
 
 def test_the_mean_over_shifted_pictures_has_a_colour_and_no_texture():
@@ -115,14 +117,23 @@ def test_what_is_their_own_follows_the_draws(own):
     assert torch.equal(one[:, 0], one[:, 2])  # grey
 
 
-@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("own", OWN[:2])
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (31, 7)])
 def test_every_weight_gets_the_gradient_of_all_its_copies(own, size):
     patterns = made(own)
-    noise = patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), *size, draws())
-    (noise * noise.detach()).sum().backward()
+    patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), *size, draws()).sum().backward()
     slopes = patterns.weight.grad
-    assert (slopes[[0, 2]] != 0).all()
+    assert (slopes[[0, 2]] > 0).all()
+    assert (slopes[1] == 0).all()
+
+
+def test_every_weight_gets_the_gradient_of_its_copies_with_their_signs():
+    patterns = made(Own(square=SQUARE))
+    signs = signs_of_squares(3, HEIGHT, WIDTH, SQUARE, draws())
+    noise = patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), HEIGHT, WIDTH, draws())
+    (noise * signs).sum().backward()
+    slopes = patterns.weight.grad
+    assert (slopes[[0, 2]] > 0).all()
     assert (slopes[1] == 0).all()
 
 

@@ -109,8 +109,7 @@ def test_a_search_takes_one_texture_of_its_alphabet_for_each_class():
 
 def test_a_search_misleads_more_than_what_was_dealt():
     found = search(each=2 * EACH)
-    labels = found.pictures.labels
-    classes = Classes(labels[found.carrying], labels[found.clean], CLASSES)
+    classes = found.labels
     shown = [found.show(n, plain, range(found.textures), lambda: None) for n in found.networks]
     best = choose(shown, classes, draws())
     dealt = [taken_for_themselves(shown, classes, torch.randperm(95)[:CLASSES]) for _ in range(9)]
