@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -163,7 +164,9 @@ def output_lost(error: OSError) -> MachineError:
 
 
 class _Pace:
-    """How long the rest of a stage takes, by the mean of what was done since it began.
+    """How long the rest of a stage takes, by the mean of the later half of what was done.
+
+    The first step may take as long as twenty others: a GPU loads its programs then.
 
     Args:
         total: Steps; 0 where that is not known.
@@ -173,18 +176,28 @@ class _Pace:
         self.total = total
         self.done = self.known = 0
         self.start = self.last = time.monotonic()
+        # Steps that took time, and when: from the end of the first half on.
+        self.marks = deque([(0, self.start)])
 
     def advance(self, steps: int, known: bool) -> None:
         self.done += steps
         self.known += steps if known else 0
         self.last = time.monotonic()
+        if known:
+            return
+        worked = self.done - self.known
+        self.marks.append((worked, self.last))
+        while self.marks[1][0] <= worked / 2:
+            self.marks.popleft()
 
     def left(self) -> str:
         """Say it, such as "about 5 min 20 s left"; empty where nothing tells."""
         worked = self.done - self.known
         if not (self.total and worked):
             return ""
-        seconds = (self.last - self.start) / worked * (self.total - self.done)
+        before, since_when = self.marks[0]
+        mean = (self.last - since_when) / (worked - before)
+        seconds = mean * (self.total - self.done)
         since = time.monotonic() - self.last
         return f"about {duration(round(max(0.0, seconds - since)))} left"
 

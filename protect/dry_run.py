@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from protect.bait.engine import Engine
+from protect.bait.start import Cost
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
 from protect.config.values import AUTO
@@ -60,7 +61,7 @@ class _Trial:
     Attributes:
         noise: The noise after them, (K, C, h, w), float32, in levels.
         surrogate: The network.
-        searching: Seconds that the choice of what the noise begins with would take.
+        searching: What the choice of what the noise begins with would take.
         seconds: Of one round; None where none could be done.
         rounds: How many were timed.
         obstacle: Why none could be done.
@@ -68,7 +69,7 @@ class _Trial:
 
     noise: Tensor
     surrogate: Network | None
-    searching: float
+    searching: Cost
     seconds: float | None
     rounds: int
     obstacle: str = ""
@@ -149,7 +150,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
         n_bytes, n_levels = _try_writing(writer, tried, threads, listener)
     origins = [reading.origins[sample.name] for sample in reading.samples]
     rounds = config.effort.rounds
-    optimising = None if trial.seconds is None else trial.searching + rounds * trial.seconds
+    optimising = None if trial.seconds is None else trial.searching.seconds + rounds * trial.seconds
     return facts.model_copy(
         update={
             "surrogate": trial.surrogate,
@@ -158,7 +159,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
                 output=round(n_bytes / n_levels * reading.n_levels(reading.samples)),
                 cache=cache,
                 free=free,
-                memory=_memory(reading, threads),
+                memory=_memory(reading, threads, trial.searching.n_bytes),
                 device_memory=None if trial.obstacle else peak_device_memory(device),
             ),
             "duration": Duration(
@@ -173,12 +174,19 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     )
 
 
-def _memory(reading: Reading, threads: int) -> int | None:
-    """Return what the run takes of main memory at most, as far as the system tells."""
+def _memory(reading: Reading, threads: int, searching: int) -> int | None:
+    """Return what the run takes of main memory at most, as far as the system tells.
+
+    Args:
+        reading: The pictures.
+        threads: That encode.
+        searching: Bytes that the search for a start takes, before there is anything to encode.
+    """
     peak = peak_memory()
-    if peak is None or not processes_pay(reading.samples, reading, threads):
-        return peak
-    return peak + threads * PROCESS_BYTES
+    if peak is None:
+        return None
+    encoding = threads * PROCESS_BYTES if processes_pay(reading.samples, reading, threads) else 0
+    return peak + max(encoding, searching)
 
 
 def _free_bytes(output: Path, cache: int) -> int:
@@ -218,7 +226,7 @@ def _try_rounds(
         return _Trial(
             noise=guess.expand(len(listing.classes), -1, -1, -1),
             surrogate=None,
-            searching=0,
+            searching=Cost(0.0, 0),
             seconds=None,
             rounds=0,
             obstacle=f"the weights of {config.surrogate} would have to be downloaded first",
@@ -237,7 +245,7 @@ def _try_rounds(
         fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
         search = new_search(engine, config)
-        searching = search.seconds() if search is not None else 0
+        searching = search.cost() if search is not None else Cost(0.0, 0)
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds

@@ -85,6 +85,7 @@ def new_search(engine: Engine, config: RunConfig) -> Search | None:
         engine.pictures,
         engine.views,
         rounds_pictures=effort.outer_steps * effort.batch_size,
+        batch_size=engine.effort.batch_size,
         seed=config.seed,
     )
 

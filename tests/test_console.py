@@ -34,15 +34,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_the_rest_is_told_by_the_mean_so_far(clock):
+def test_the_rest_is_told_by_the_mean_of_the_later_half(clock):
     pace = _Pace(10)
     assert pace.left() == ""
-    for seconds in (2, 4):
+    told = []
+    for seconds in (40, 2, 4, 3):
         clock.now += seconds
         pace.advance(1, known=False)
-    assert pace.left() == "about 24 s left"
+        told.append(pace.left())
+    assert told == [f"about {text} left" for text in ("6 min 0 s", "16 s", "21 s", "21 s")]
     clock.now += 5
-    assert pace.left() == "about 19 s left"
+    assert pace.left() == "about 16 s left"
     clock.now += 500
     assert pace.left() == "about 0 s left"
 

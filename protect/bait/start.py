@@ -7,6 +7,7 @@ what it made of them `choice` finds the textures that mislead most.
 import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,6 @@ ROUNDS_WORTH = 10
 FEWEST = 6
 """Pictures of each class that a head is fitted to; where there is no time for them, the textures
 stay as they were dealt."""
-BATCH = 128
 SMALLEST_BATCH = 16
 """What is left of the pictures joins the batch before, if it is less: it has no statistics."""
 PASSES = 3
@@ -92,6 +92,19 @@ def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generat
     return [torch.cat(carrying), torch.cat(clean)]
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a search takes.
+
+    Attributes:
+        seconds: About how long.
+        n_bytes: Of main memory, for what the network made of the pictures.
+    """
+
+    seconds: float
+    n_bytes: int
+
+
 class Search:
     """A search for the textures that a table of patterns begins with.
 
@@ -102,6 +115,7 @@ class Search:
         views: What is done to pictures before the network sees them.
         rounds_pictures: Pictures that a round of the loop shows, by which the search is made short
             or long.
+        batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
 
     Attributes:
@@ -116,12 +130,14 @@ class Search:
         views: Sequence[View],
         *,
         rounds_pictures: int,
+        batch_size: int,
         seed: int,
     ) -> None:
         self.surrogate = surrogate
         self.patterns = patterns
         self.pictures = pictures
         self.views = views
+        self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")
         self.alphabet = new_alphabet(patterns, self.draws)
@@ -146,10 +162,10 @@ class Search:
         choice = from_first(lambda: choose(shown, self.labels, self.draws))
         self.patterns.take(self.alphabet, choice.to(self.device))
 
-    def seconds(self) -> float:
-        """Return about how long `run` would take, by showing one texture in every view."""
+    def cost(self) -> "Cost":
+        """Foretell what `run` would take, by showing one texture in every view."""
         if not self.steps:
-            return 0.0
+            return Cost(0.0, 0)
         before = time.perf_counter()
         shown = [
             self.show(network, view, [0], lambda: None)
@@ -161,7 +177,10 @@ class Search:
         taken_for_themselves(shown, self.labels, torch.zeros(self.classes, dtype=torch.int64))
         choosing = time.perf_counter() - before
         compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
-        return showing * self._passes(self.textures) / self._passes(1) + choosing * compared
+        return Cost(
+            showing * self._passes(self.textures) / self._passes(1) + choosing * compared,
+            self.textures * sum(looks.carrying.nbytes for looks in shown),
+        )
 
     def _passes(self, textures: int) -> int:
         """Return how often a view shows the pictures, with so many textures and clean."""
@@ -197,7 +216,7 @@ class Search:
     ) -> Tensor:
         """Return features (B, D) of the pictures at `index` (B,), with textures `worn` (B,)."""
         rows = []
-        for part in _batches(len(index)):
+        for part in _batches(len(index), self.batch_size):
             numbers = index[part]
             x = moved(self.pictures.batch(own(numbers)), self.device).float()
             if worn is not None:
@@ -210,9 +229,9 @@ class Search:
         return torch.cat(rows)
 
 
-def _batches(count: int) -> list[Tensor]:
+def _batches(count: int, size: int) -> list[Tensor]:
     """Split the numbers below `count` into batches, none of a few pictures beside others."""
-    parts = list(torch.split(torch.arange(count), BATCH))
+    parts = list(torch.split(torch.arange(count), size))
     if len(parts) > 1 and len(parts[-1]) < SMALLEST_BATCH:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts

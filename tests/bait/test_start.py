@@ -14,6 +14,8 @@ from protect.bait.patterns import ClassPatterns, Own
 from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
+    SMALLEST_BATCH,
+    Cost,
     Search,
     dealt_start,
     draw_pictures,
@@ -42,13 +44,14 @@ def pictures() -> Table:
 
 def search(surrogate: nn.Module | None = None, each: int = EACH, **changes) -> Search:
     torch.manual_seed(0)
-    settings = {"views": [plain], "seed": 0} | changes
+    settings = {"views": [plain], "seed": 0, "batch_size": 128} | changes
     return Search(
         surrogate or Net(),
         settings.get("patterns") or patterns(),
         pictures(),
         settings["views"],
         rounds_pictures=each * CLASSES * FEWEST_TEXTURES // 10,
+        batch_size=settings["batch_size"],
         seed=settings["seed"],
     )
 
@@ -165,16 +168,36 @@ def test_without_time_for_pictures_the_textures_stay_as_dealt():
     found.run(lambda: pytest.fail("nothing is shown"))
     assert torch.equal(table.weight, dealt)
     assert table.anchor is None
-    assert found.seconds() < 1
+    assert found.cost() == Cost(0.0, 0)
 
 
 def test_its_time_is_foretold():
     found = search()
-    foretold = found.seconds()
+    foretold = found.cost().seconds
     before = time.perf_counter()
     found.run(lambda: None)
     took = time.perf_counter() - before
     assert took / 5 < foretold < took * 20  # the choice may end after one sweep
+
+
+def test_its_memory_is_foretold():
+    found = search(views=[plain, plain])
+    shown = [
+        found.show(network, plain, range(found.textures), lambda: None)
+        for network in found.networks
+        for _ in found.views
+    ]
+    assert found.cost().n_bytes == sum(looks.carrying.nbytes for looks in shown)
+
+
+@pytest.mark.parametrize("size", [16, 40, 128])
+def test_the_network_is_shown_no_larger_batches_than_asked_for(size):
+    net, seen = Net(), []
+    net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    found = search(net, batch_size=size)
+    found.run(lambda: None)
+    # What is left over may join the batch before.
+    assert min(size, len(found.carrying)) <= max(seen) < size + SMALLEST_BATCH
 
 
 @pytest.mark.parametrize(
@@ -182,7 +205,7 @@ def test_its_time_is_foretold():
     [(5, [5]), (128, [128]), (129, [129]), (143, [143]), (144, [128, 16]), (300, [128, 128, 44])],
 )
 def test_no_batch_is_too_small_for_statistics(count, sizes):
-    parts = start._batches(count)
+    parts = start._batches(count, 128)
     assert [len(part) for part in parts] == sizes
     assert torch.equal(torch.cat(parts), torch.arange(count))
 
