@@ -1,7 +1,7 @@
 """Export Fashion-MNIST to class folders of PNGs, as `protect run` and `protect verify` read them.
 
-    python examples/export_fashion_mnist.py OUT [--train N] [--test N] [--test-from I] [--side 64]
-        [--mode L|RGB]
+    python examples/export_fashion_mnist.py OUT [--train N] [--train-from I] [--test N]
+        [--test-from I] [--side 64] [--mode L|RGB]
 
 Writes OUT/train/<class>/*.png and OUT/test/<class>/*.png, greyscale like the originals, or
 with three equal channels as most training code wants them (--mode RGB). These
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--train", type=int, default=3000)
+    parser.add_argument("--train-from", type=int, default=0, help="number of the first of these")
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--test-from", type=int, default=0, help="number of the first test picture")
     parser.add_argument("--side", type=int, default=64)
@@ -69,8 +70,10 @@ def main() -> None:
     wanted = parser.parse_args()
     if not wanted.data.is_dir():
         parser.error(f"{wanted.data} does not exist: apt-get install dataset-fashion-mnist")
-    first = wanted.test_from
-    parts = {"train": range(wanted.train), "t10k": range(first, first + wanted.test)}
+    parts = {
+        "train": range(wanted.train_from, wanted.train_from + wanted.train),
+        "t10k": range(wanted.test_from, wanted.test_from + wanted.test),
+    }
     for (part, chosen), name in zip(parts.items(), ("train", "test"), strict=True):
         export(wanted.data, part, chosen, wanted.side, wanted.mode, wanted.out / name)
     print(f"wrote {wanted.out}/train and {wanted.out}/test")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import export_fashion_mnist
 import pytest
+import strength
+import torch
 from harness import yardsticks
 from harness.cells import (
     OWN_WAYS,
@@ -23,12 +25,14 @@ from harness.results import CONTROL, Entry, Pictures, Results, Row, grid, markdo
 from harness.yardsticks import fashion, stamps
 from methods import METHODS
 from PIL import Image
+from quickstart import draw_photos
 from reports import make_cell, make_report
 
 from protect.config.choices import Mode
 from protect.data.discover import discover
 from protect.evaluation.attacks.registry import ATTACKS
 from protect.evaluation.plan import plan
+from protect.models.backbones import load_backbone
 from protect.system.files import sha256_of
 
 
@@ -88,16 +92,41 @@ def test_a_victim_is_a_name_a_network_or_a_network_and_a_mode():
     }
 
 
-def test_the_exported_test_pictures_may_begin_anywhere(tmp_path):
+@pytest.mark.parametrize(
+    ("part", "folder", "other"), [("train", "train", "test"), ("t10k", "test", "train")]
+)
+def test_the_exported_pictures_may_begin_anywhere(tmp_path, part, folder, other):
     script = export_fashion_mnist.__file__
-    words = ("--train", "0", "--test", "5", "--test-from", "1000")
+    words = (f"--{other}", "0", f"--{folder}", "5", f"--{folder}-from", "1000")
     subprocess.run([sys.executable, script, tmp_path, *words], check=True)
-    assert not (tmp_path / "train").exists()
-    names = sorted(path.stem for path in tmp_path.rglob("*.png"))
+    assert not (tmp_path / other).exists()
+    names = sorted(path.stem for path in (tmp_path / folder).rglob("*.png"))
     assert names == [f"{number:05}" for number in range(1000, 1005)]
-    _, labels = export_fashion_mnist.read(Path("/usr/share/datasets/fashion-mnist"), "t10k")
+    _, labels = export_fashion_mnist.read(Path("/usr/share/datasets/fashion-mnist"), part)
     for path in tmp_path.rglob("*.png"):
         assert path.parent.name == export_fashion_mnist.CLASSES[labels[int(path.stem)]]
+
+
+def test_a_vit_is_pretrained_as_typed_and_found_by_its_name(tmp_path):
+    draw_photos(tmp_path / "train", 8, seed=0)
+    draw_photos(tmp_path / "test", 4, seed=1)
+    script = Path(strength.__file__).with_name("pretrain_vit.py")
+    words = ("train", "test", "vit", "--epochs", "2", "--device", "cpu")
+    made = subprocess.run(
+        [sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert [line.split(":")[0] for line in made.stdout.splitlines()[:2]] == [
+        "epoch 1 of 2",
+        "epoch 2 of 2",
+    ]
+    name = f"local-dir:{tmp_path / 'vit'}"
+    assert Victim.parse(name).mode is Mode.FULL
+    backbone = load_backbone(name, classes=10, size=48, weights={}, offline=True, seed=0)
+    assert backbone.input_size == 64
+    assert backbone.description.weights.origin == "local-dir"
+    # What it was trained on has 6 classes; all but the head comes from the file.
+    assert backbone(torch.rand(2, 3, 64, 64)).shape == (2, 10)
 
 
 def test_fashion_is_tuned_on_other_pictures_than_those_reported(tmp_path):
