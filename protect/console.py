@@ -166,7 +166,7 @@ def output_lost(error: OSError) -> MachineError:
 class _Pace:
     """How long the rest of a stage takes, by the mean of the later half of what was done.
 
-    The first step may take as long as twenty others: a GPU loads its programs then.
+    The first step tells nothing: a GPU loads its programs then, which takes as long as twenty.
 
     Args:
         total: Steps; 0 where that is not known.
@@ -192,11 +192,10 @@ class _Pace:
 
     def left(self) -> str:
         """Say it, such as "about 5 min 20 s left"; empty where nothing tells."""
-        worked = self.done - self.known
-        if not (self.total and worked):
-            return ""
         before, since_when = self.marks[0]
-        mean = (self.last - since_when) / (worked - before)
+        if not (self.total and before):
+            return ""
+        mean = (self.last - since_when) / (self.done - self.known - before)
         seconds = mean * (self.total - self.done)
         since = time.monotonic() - self.last
         return f"about {duration(round(max(0.0, seconds - since)))} left"

@@ -115,11 +115,11 @@ def test_c64_c67_a_log_has_lines_with_a_measured_rest(
 ):
     monkeypatch.setattr("protect.console.SECONDS_BETWEEN_LINES", 0.0)
     photos = write(tmp_path / "photos", *(f"{n % 2}/{n}.png" for n in range(6)))
-    said = run(photos, tmp_path / "out", "--rounds", "2").result.stderr
+    said = run(photos, tmp_path / "out", "--rounds", "3").result.stderr
     assert "\r" not in said
     assert "\x1b" not in said
     assert re.search(r"Reading images: 3/6, about \d+ s left", said)
-    assert re.search(r"Optimising noise: 1/2, about \d+ s left, .*bound \d+%", said)
+    assert re.search(r"Optimising noise: 2/3, about \d+ s left, .*bound \d+%", said)
     assert re.search(r"Writing images: 6/6, about 0 s left", said)
 
 
