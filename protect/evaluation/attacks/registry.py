@@ -19,12 +19,14 @@ from protect.evaluation.attacks.transforms import (
     Jpeg50,
     Jpeg75,
     Jpeg90,
+    ShiftedJpeg10,
 )
 from protect.evaluation.attacks.ueraser import UEraser, UEraserLite
 
 _CLASSES: tuple[type[Attack], ...] = (
     Attack,
     Jpeg10,
+    ShiftedJpeg10,
     Jpeg30,
     Jpeg50,
     Jpeg75,

@@ -11,12 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 from torch import Tensor
 
 from protect.evaluation.attacks.base import Attack
 
 BITS = 2
+HALF_A_BLOCK = 4
+"""Pixels; JPEG's blocks have 8."""
 BLUR_SIGMA = 1.5
 """Pixels. APB's 0.1 on three taps leaves every picture as it was."""
 
@@ -70,6 +72,20 @@ class Jpeg10(Jpeg):
     name = "jpeg10"
     source = "D4: JPEG quality 10, ISS and APB"
     quality = 10
+
+
+class ShiftedJpeg10(Jpeg10):
+    """The same, after a crop that lays the blocks elsewhere than the noise may expect them."""
+
+    name = "jpeg10-shifted"
+    source = (
+        "D4: JPEG quality 10, its blocks moved by half a block; ours, against noise made for JPEG"
+    )
+
+    def change(self, picture: Image.Image) -> Image.Image:
+        """Return what the file of the moved picture shows, moved back; edges wrap around."""
+        moved = super().change(ImageChops.offset(picture, HALF_A_BLOCK))
+        return ImageChops.offset(moved, -HALF_A_BLOCK)
 
 
 class Jpeg30(Jpeg):

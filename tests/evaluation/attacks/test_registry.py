@@ -16,7 +16,8 @@ TARGETS = F.one_hot(LABELS, CLASSES).float()
 PICTURES = noise_pictures(COUNT, (16, 12))
 PICTURES[LABELS == 0, 0] += 40
 VIEW = PICTURES.float() / 255
-EDITS = {"jpeg10", "jpeg30", "jpeg50", "jpeg75", "jpeg90", "grey", "bits2", "blur", "downup"}
+JPEGS = {"jpeg10", "jpeg10-shifted", "jpeg30", "jpeg50", "jpeg75", "jpeg90"}
+EDITS = JPEGS | {"grey", "bits2", "blur", "downup"}
 REMOVALS = {"projection", "class-mean"}
 AUGMENTS = {"rrc", "cutout", "cutmix", "mixup", "randaugment", "ueraser-lite"}
 LOSSES = {"ueraser", "adversarial"}

@@ -43,6 +43,13 @@ def test_jpeg_is_pillows_round_trip(quality):
     assert torch.equal(edited(f"jpeg{quality}", pictures), expected)
 
 
+def test_shifted_jpeg_cuts_every_block_in_four():
+    pictures = noise_pictures(5, (24, 32))
+    rolled = edited("jpeg10", pictures.roll((4, 4), dims=(2, 3))).roll((-4, -4), dims=(2, 3))
+    assert torch.equal(edited("jpeg10-shifted", pictures), rolled)
+    assert not torch.equal(rolled, edited("jpeg10", pictures))
+
+
 def test_grey_is_pillows_luma_in_three_channels():
     pictures = noise_pictures(5)
     luma = [image.convert("L") for image in as_images(pictures)]
@@ -79,6 +86,7 @@ COLOURED = torch.stack([COARSE[0], -COARSE[0] * 41 // 80, COARSE[0] * 0])
         ("none", FINE, 1, 1),
         ("jpeg10", FINE, -0.05, 0.05),
         ("jpeg10", COARSE, 0.7, 1.3),
+        ("jpeg10-shifted", FINE, -0.05, 0.05),
         ("jpeg30", FINE, -0.05, 0.6),
         ("jpeg90", FINE, 0.8, 1.2),
         ("grey", COARSE, 0.99, 1.01),
