@@ -183,7 +183,7 @@ class _Pace:
         self.done += steps
         self.known += steps if known else 0
         self.last = time.monotonic()
-        if known:
+        if known or not steps:
             return
         worked = self.done - self.known
         self.marks.append((worked, self.last))
@@ -192,12 +192,11 @@ class _Pace:
 
     def left(self) -> str:
         """Say it, such as "about 5 min 20 s left"; empty where nothing tells."""
-        before, since_when = self.marks[0]
+        (before, then), (worked, lately) = self.marks[0], self.marks[-1]
         if not (self.total and before):
             return ""
-        mean = (self.last - since_when) / (self.done - self.known - before)
-        seconds = mean * (self.total - self.done)
-        since = time.monotonic() - self.last
+        seconds = (lately - then) / (worked - before) * (self.total - self.done)
+        since = time.monotonic() - lately
         return f"about {duration(round(max(0.0, seconds - since)))} left"
 
 

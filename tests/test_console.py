@@ -59,6 +59,14 @@ def test_what_an_earlier_run_had_done_does_not_flatter_the_rest(clock):
     assert pace.left() == "about 3 min 44 s left"
 
 
+def test_news_without_a_step_changes_no_rest(clock):
+    pace = _Pace(10)
+    for steps in (0, 1, 0, 1, 0):
+        clock.now += 3
+        pace.advance(steps, known=False)
+    assert pace.left() == "about 45 s left"
+
+
 def test_where_no_total_is_known_no_rest_is_told(clock):
     pace = _Pace(0)
     clock.now += 8
