@@ -174,18 +174,17 @@ class _Pace:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.done = self.known = 0
-        self.start = self.last = time.monotonic()
+        self.done = 0
+        self.last = time.monotonic()
         # Steps that took time, and when: from the end of the first half on.
-        self.marks = deque([(0, self.start)])
+        self.marks = deque([(0, self.last)])
 
     def advance(self, steps: int, known: bool) -> None:
         self.done += steps
-        self.known += steps if known else 0
         self.last = time.monotonic()
         if known or not steps:
             return
-        worked = self.done - self.known
+        worked = self.marks[-1][0] + steps
         self.marks.append((worked, self.last))
         while self.marks[1][0] <= worked / 2:
             self.marks.popleft()
@@ -242,7 +241,7 @@ class _Lines:
     def __init__(self, console: Console, name: str, total: int) -> None:
         self.console, self.name = console, name
         self.pace = _Pace(total)
-        self.said = self.pace.start
+        self.said = self.pace.last
         console.print(Text(f"{name}: {total} to do" if total else name))
 
     def advance(self, event: StageAdvanced) -> None:

@@ -226,7 +226,7 @@ def _try_rounds(
         return _Trial(
             noise=guess.expand(len(listing.classes), -1, -1, -1),
             surrogate=None,
-            searching=Cost(0.0, 0),
+            searching=Cost(),
             seconds=None,
             rounds=0,
             obstacle=f"the weights of {config.surrogate} would have to be downloaded first",
@@ -245,7 +245,7 @@ def _try_rounds(
         fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
         search = new_search(engine, config)
-        searching = search.cost() if search is not None else Cost(0.0, 0)
+        searching = search.cost() if search is not None else Cost()
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds

@@ -7,6 +7,7 @@ Writes vit/config.json and vit/model.safetensors as timm does; `protect verify` 
 strength know it by the name of local-dir:vit. The pictures above are in no yardstick.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from torchvision.transforms import Normalize
 from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.data.augment import random_crop_flip
 from protect.data.cache import PixelCache, load_square
-from protect.data.discover import discover
+from protect.data.discover import Sample, discover
 from protect.evaluation.finetune import accuracy, answer, load
 from protect.events import ignore
 from protect.system.device import choose_device, generator, make_deterministic, thread_count
@@ -68,27 +69,25 @@ def main(
     place = choose_device(device)
     make_deterministic()
     listing = discover(train_folder)
-    index = {label: k for k, label in enumerate(listing.classes)}
     torch.manual_seed(0)
-    vit = timm.create_model(ARCHITECTURE, num_classes=len(index), **SHAPE)
+    vit = timm.create_model(ARCHITECTURE, num_classes=len(listing.classes), **SHAPE)
     config: Any = vit.pretrained_cfg
     network = nn.Sequential(Normalize(config["mean"], config["std"]), vit).to(place)
     with workspace("pretrain-") as folder:
-        pictures, test = (
-            load_square(
+
+        def decoded(samples: Sequence[Sample], name: str) -> PixelCache:
+            return load_square(
                 samples,
-                index,
+                listing.class_index,
                 SHAPE["img_size"],
                 folder / name,
                 threads=thread_count(None),
                 max_pixels=DEFAULT_MAX_PIXELS,
                 listener=ignore,
             )[0]
-            for name, samples in (
-                ("train.npy", listing.samples),
-                ("test.npy", discover(test_folder).samples),
-            )
-        )
+
+        pictures = decoded(listing.samples, "train.npy")
+        test = decoded(discover(test_folder).samples, "test.npy")
         train(network, pictures, test, epochs, place)
     save_for_hf(vit.cpu(), str(out), model_args=SHAPE, safe_serialization=True)
     typer.echo(f"wrote {out}; its name is local-dir:{out}")

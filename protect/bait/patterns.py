@@ -121,7 +121,10 @@ class ClassPatterns(nn.Module):
         With shifts they are larger than a picture's window by as many rows and columns, less one.
         """
         beyond = self.own_part.shifts - 1
-        return self._texture(self.height + beyond, self.width + beyond)
+        height, width = self.height + beyond, self.width + beyond
+        tiles = self._tiles()
+        down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
+        return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
 
     def forward(
         self, classes: Tensor, grey: Tensor, height: int, width: int, draws: torch.Generator
@@ -150,11 +153,6 @@ class ClassPatterns(nn.Module):
 
     def _tiles(self) -> Tensor:
         return self.levels * torch.tanh(self.weight)
-
-    def _texture(self, height: int, width: int) -> Tensor:
-        tiles = self._tiles()
-        down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
-        return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
 
     def _signed(self, square: int, classes: Tensor, draws: torch.Generator) -> Tensor:
         """Give every square of each picture's texture (B, C, h, w) a sign of its own."""

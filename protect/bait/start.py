@@ -101,8 +101,8 @@ class Cost:
         n_bytes: Of main memory, for what the network made of the pictures.
     """
 
-    seconds: float
-    n_bytes: int
+    seconds: float = 0.0
+    n_bytes: int = 0
 
 
 class Search:
@@ -162,10 +162,10 @@ class Search:
         choice = from_first(lambda: choose(shown, self.labels, self.draws))
         self.patterns.take(self.alphabet, choice.to(self.device))
 
-    def cost(self) -> "Cost":
+    def cost(self) -> Cost:
         """Foretell what `run` would take, by showing one texture in every view."""
         if not self.steps:
-            return Cost(0.0, 0)
+            return Cost()
         before = time.perf_counter()
         shown = [
             self.show(network, view, [0], lambda: None)
