@@ -5,9 +5,6 @@ files are written, so that what is optimised is what is published. Pixels are on
 everywhere here; noise is in 8-bit levels of the same scale.
 """
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,27 +29,6 @@ def resize_noise(noise: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(
         noise, size=(height, width), mode="bilinear", align_corners=False, antialias=True
     )
-
-
-def signs_of_squares(
-    count: int, height: int, width: int, side: int, draws: torch.Generator
-) -> Tensor:
-    """Draw a sign for every square of every picture.
-
-    Args:
-        count: Pictures.
-        height: Rows of their noise.
-        width: Its columns.
-        side: Of the squares, in pixels of the noise; those at the lower and right edge are cut.
-        draws: On the CPU.
-
-    Returns:
-        (count, 1, height, width), float32, 1 or -1.
-    """
-    squares = (count, 1, math.ceil(height / side), math.ceil(width / side))
-    signs = torch.randint(2, squares, generator=draws).float() * 2 - 1
-    tall = signs.repeat_interleave(side, dim=2)[:, :, :height]
-    return tall.repeat_interleave(side, dim=3)[:, :, :, :width]
 
 
 def to_grey(noise: Tensor) -> Tensor:

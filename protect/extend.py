@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from protect.bait.patterns import own_part
+from protect.bait.patterns import shifts_of
 from protect.bait.record import pattern_digests
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
@@ -100,13 +100,11 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     if noise.shape[1] == 1:
         _announce_grey_noise(looks, listener)
 
-    own = own_part(config)
-    beyond = own.shifts - 1
+    beyond = shifts_of(config) - 1
     writer = Writer(
         folder=config.output,
         noise=noise,
         grid=(noise.shape[2] - beyond, noise.shape[3] - beyond),
-        square=own.square,
         seed=config.seed,
         class_index=earlier.manifest.classes,
         names=plan.names,

@@ -14,7 +14,7 @@ from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import ClassPatterns, own_part, random_start
+from protect.bait.patterns import ClassPatterns, random_start, shifts_of
 from protect.bait.start import Search, dealt_start
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
@@ -54,7 +54,7 @@ def new_engine(
         height,
         width,
         config.eps.levels,
-        own_part=own_part(config),
+        shifts=shifts_of(config),
         anchor=anchor,
     ).to(device)
     return Engine(

@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from protect.bait.pace import Pace
-from protect.bait.patterns import own_part
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
 from protect.config.settings import INDIFFERENT, PLACES, RunConfig
@@ -247,7 +246,6 @@ def new_writer(
         folder=folder,
         noise=noise.detach().cpu(),
         grid=reading.pattern_grid,
-        square=own_part(config).square,
         seed=config.seed,
         class_index=listing.class_index,
         names=output_names([sample.name for sample in reading.samples]),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from protect.bait.jpeg import jpeg
+from protect.bait.jpeg import BLOCK, jpeg
 from protect.config.choices import Harden
 
 QUALITY = 10
@@ -33,6 +33,12 @@ def plain(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
 def compressed(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
     """Save as JPEG."""
     return jpeg(pixels, QUALITY)
+
+
+def displaced(pixels: Tensor, draws: torch.Generator) -> Tensor:
+    """Save as JPEG with the blocks elsewhere, as who crops or pads the pictures first."""
+    down, across = torch.randint(BLOCK, (2,), generator=draws).tolist()
+    return jpeg(pixels.roll((down, across), (2, 3)), QUALITY).roll((-down, -across), (2, 3))
 
 
 def grey(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
@@ -62,14 +68,14 @@ def coarser(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
     return F.interpolate(small, size=(height, width), mode="bilinear")
 
 
-VIEWS: dict[Harden, View] = {
-    Harden.JPEG: compressed,
-    Harden.GREY: grey,
-    Harden.BLUR: blurred,
-    Harden.RESIZE: coarser,
+VIEWS: dict[Harden, tuple[View, ...]] = {
+    Harden.JPEG: (compressed, displaced),
+    Harden.GREY: (grey,),
+    Harden.BLUR: (blurred,),
+    Harden.RESIZE: (coarser,),
 }
 
 
 def views_of(hardened: Sequence[Harden]) -> list[View]:
     """Return what is done to pictures, round by round: nothing, then each change in turn."""
-    return [plain, *(VIEWS[name] for name in hardened)]
+    return [plain, *(view for name in hardened for view in VIEWS[name])]

@@ -69,7 +69,7 @@ def jpeg(pixels: Tensor, quality: int) -> Tensor:
 def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
     """Round the block-wise cosine coefficients of (B, C, H, W) to multiples of `steps` (8, 8)."""
     count, channels, height, width = planes.shape
-    cosines, steps = waves().to(planes), steps.to(planes)
+    cosines, steps = _cosines().to(planes), steps.to(planes)
     blocks = planes.reshape(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     scaled = torch.einsum("ui,bcyixj,vj->bcyxuv", cosines, blocks, cosines) / steps
     nearest = scaled.detach().round()
@@ -87,7 +87,7 @@ def _steps(table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
 
 
 @cache
-def waves() -> Tensor:
+def _cosines() -> Tensor:
     """Return the orthonormal cosines of 8 samples: (frequency, sample)."""
     frequency, sample = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None]
     waves = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * 0.5

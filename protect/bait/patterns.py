@@ -1,13 +1,12 @@
 """The noise as something to optimise: one pattern per class, bounded by construction."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from protect.bait.textures import TILE
-from protect.budget import resize_noise, signs_of_squares, to_grey
+from protect.budget import resize_noise, to_grey
 from protect.config.choices import NoiseMode
 from protect.config.settings import RunConfig
 from protect.system.shards import own, own_rows
@@ -19,34 +18,14 @@ RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
-    """What of its class's noise is each picture's own.
+def shifts_of(config: RunConfig) -> int:
+    """Say at how many rows and columns of its class's texture a picture's noise may start.
 
-    Attributes:
-        shifts: How many rows and columns its window into the class's texture may start at; 1 where
-            the texture lies in the same place in all.
-        square: Side of the squares that have signs of their own; None where signs are shared.
-    """
-
-    shifts: int = 1
-    square: int | None = None
-
-
-SHARED = Own()
-"""Nothing: all pictures of a class carry the same noise."""
-
-
-def own_part(config: RunConfig) -> Own:
-    """Say what is each picture's own.
-
-    Textures made for the blocks of JPEG must lie on them, so that their signs differ and not their
-    places. They do in files of the working size; in larger ones they are enlarged, to lower
-    frequencies, which JPEG keeps as well.
+    One where all pictures of a class carry the same noise.
     """
     if config.mode is NoiseMode.CLASS:
-        return SHARED
-    return Own(square=TILE) if config.textured else Own(shifts=RANDOM_TILE)
+        return 1
+    return TILE if config.textured else RANDOM_TILE
 
 
 def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
@@ -58,9 +37,8 @@ def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
 class ClassPatterns(nn.Module):
     """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
 
-    Each picture may have a window of its own into its class's texture, or signs of its own, drawn
-    for every square. The mean over a class then has no texture to be found by, and a network still
-    has: it reads texture wherever it lies and whatever its sign.
+    Each picture may have a window of its own into its class's texture. The mean over a class then
+    has no texture to be found by, and a network still has: it reads texture wherever it lies.
 
     The published artefact of BAIT is one pattern per class (method section 3); here it is
     optimised directly. A pattern repeats a small tile: networks read texture wherever it lies, so
@@ -72,7 +50,8 @@ class ClassPatterns(nn.Module):
         height: Rows of a pattern.
         width: Columns of a pattern.
         levels: The budget in whole 8-bit levels.
-        own_part: What is each picture's own; by default nothing.
+        shifts: How many rows and columns a picture's window into its class's texture may start at;
+            1 where the texture lies in the same place in all.
         anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
             that reads noise, a picture without any then looks like that class.
     """
@@ -86,11 +65,11 @@ class ClassPatterns(nn.Module):
         width: int,
         levels: int,
         *,
-        own_part: Own = SHARED,
+        shifts: int = 1,
         anchor: int | None = None,
     ) -> None:
         super().__init__()
-        self.height, self.width, self.own_part = height, width, own_part
+        self.height, self.width, self.shifts = height, width, shifts
         self.budget = levels
         self.weight = nn.Parameter(start[:, :, :height, :width].clone())
         self.register_buffer("levels", torch.empty(len(start), 1, 1, 1), persistent=False)
@@ -120,7 +99,7 @@ class ClassPatterns(nn.Module):
 
         With shifts they are larger than a picture's window by as many rows and columns, less one.
         """
-        beyond = self.own_part.shifts - 1
+        beyond = self.shifts - 1
         height, width = self.height + beyond, self.width + beyond
         tiles = self._tiles()
         down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
@@ -137,35 +116,25 @@ class ClassPatterns(nn.Module):
                 which are all where there is one process.
             height: Rows of the pictures.
             width: Their columns.
-            draws: Where windows start, or of signs.
+            draws: Where windows start.
 
         Returns:
             (b, 3, height, width), float32, in levels.
         """
-        if self.own_part == SHARED:
+        if self.shifts == 1:
             noise = resize_noise(self.table(), height, width)[own(classes)]
-        elif self.own_part.square is None:
-            noise = resize_noise(self._windows(classes, draws), height, width)
         else:
-            noise = resize_noise(self._signed(self.own_part.square, classes, draws), height, width)
+            noise = resize_noise(self._windows(classes, draws), height, width)
         plain = to_grey(noise).expand(-1, 3, -1, -1)
         return torch.where(grey[:, None, None, None], plain, noise)
 
     def _tiles(self) -> Tensor:
         return self.levels * torch.tanh(self.weight)
 
-    def _signed(self, square: int, classes: Tensor, draws: torch.Generator) -> Tensor:
-        """Give every square of each picture's texture (B, C, h, w) a sign of its own."""
-        count = len(classes)
-        signs = signs_of_squares(count, self.height, self.width, square, draws)
-        return self.table()[own(classes)] * signs[own_rows(count)].to(self.levels)
-
     def _windows(self, classes: Tensor, draws: torch.Generator) -> Tensor:
         """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
         tiles = self._tiles()
-        start = torch.randint(self.own_part.shifts, (2, len(classes), 1), generator=draws).to(
-            classes.device
-        )
+        start = torch.randint(self.shifts, (2, len(classes), 1), generator=draws).to(classes.device)
         start, classes = start[:, own_rows(len(classes))], own(classes)
         rows = (start[0] + torch.arange(self.height, device=classes.device)) % tiles.shape[2]
         columns = (start[1] + torch.arange(self.width, device=classes.device)) % tiles.shape[3]

@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,10 @@ from protect.bait.choice import (
     choose,
     taken_for_themselves,
 )
-from protect.bait.harden import View
+from protect.bait.harden import QUALITY, View
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
-from protect.bait.textures import textures
+from protect.bait.textures import kept_by_jpeg, textures
 from protect.budget import publish
 from protect.system.device import generator, moved
 from protect.system.processes import from_first, place
@@ -33,6 +34,10 @@ from protect.system.shards import as_one_batch, own, whole
 FEWEST_TEXTURES = 96
 SPARE_TEXTURES = 1.5
 """To choose from: at least so many, and so many for each class."""
+CANDIDATES = 1.5
+"""Textures drawn for each that there is to choose from: JPEG leaves most of the rest."""
+TRIED_IN = 32
+"""Pictures in which it is tried what JPEG leaves of a texture."""
 SATURATION = 1.8
 """Weight of a texture: tanh makes 95 % of the budget of it, which rounds to all of 8 levels."""
 ROUNDS_WORTH = 10
@@ -47,20 +52,40 @@ PASSES = 3
 
 
 def dealt_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
-    """Return weights of different textures, (K, C, 16, 16), whichever come first."""
+    """Return weights of different textures, (K, C, 32, 32), whichever come first."""
     return SATURATION * textures(classes, draws).expand(-1, channels, -1, -1)
 
 
-def new_alphabet(patterns: ClassPatterns, draws: torch.Generator) -> ClassPatterns:
-    """Return a table of textures to choose from, otherwise like `patterns`; the last is faint."""
+def size_of_alphabet(classes: int) -> int:
+    """Return how many textures there are to choose from for K classes."""
+    return max(FEWEST_TEXTURES, round(SPARE_TEXTURES * classes))
+
+
+@torch.no_grad()
+def new_alphabet(
+    patterns: ClassPatterns, pictures: Pictures, draws: torch.Generator
+) -> ClassPatterns:
+    """Return a table of textures to choose from, otherwise like `patterns`.
+
+    Those of which JPEG leaves most in some of the pictures; the last, of which it leaves least, is
+    faint.
+    """
     classes, channels = patterns.weight.shape[:2]
-    count = max(FEWEST_TEXTURES, round(SPARE_TEXTURES * classes))
+    count = size_of_alphabet(classes)
+    drawn = dealt_start(round(CANDIDATES * count), 1, draws)
+    some = torch.randperm(len(pictures), generator=draws)[:TRIED_IN]
+
+    def survivors() -> Tensor:
+        noise = patterns.budget * torch.tanh(drawn)
+        kept = kept_by_jpeg(noise, pictures.batch(some).float(), QUALITY)
+        return kept.argsort(descending=True, stable=True)[:count]
+
     return ClassPatterns(
-        dealt_start(count, channels, draws),
+        drawn[from_first(survivors)].expand(-1, channels, -1, -1),
         patterns.height,
         patterns.width,
         patterns.budget,
-        own_part=patterns.own_part,
+        shifts=patterns.shifts,
         anchor=count - 1,
     ).to(patterns.weight.device)
 
@@ -140,8 +165,9 @@ class Search:
         self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")
-        self.alphabet = new_alphabet(patterns, self.draws)
-        self.textures, self.classes = len(self.alphabet.weight), len(patterns.weight)
+        self.seed = seed
+        self.classes = len(patterns.weight)
+        self.textures = size_of_alphabet(self.classes)
         count = pictures_of_each(rounds_pictures, self.textures, self.classes)
         self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, count, self.draws)
         labels = pictures.labels
@@ -149,6 +175,11 @@ class Search:
         enough = count > 0 and len(self.carrying) >= place().count
         self.networks = _networks(surrogate) if enough else []
         self.steps = len(views) * len(self.networks) * self.textures
+
+    @cached_property
+    def alphabet(self) -> ClassPatterns:
+        """The textures to choose from."""
+        return new_alphabet(self.patterns, self.pictures, generator(self.seed, "alphabet"))
 
     def run(self, tell: Callable[[], None]) -> None:
         """Choose the textures and begin with them; `tell` is called after each of `steps`."""
@@ -167,6 +198,9 @@ class Search:
         if not self.steps:
             return Cost()
         before = time.perf_counter()
+        _ = self.alphabet  # it is drawn when first asked for
+        drawing = time.perf_counter() - before
+        before = time.perf_counter()
         shown = [
             self.show(network, view, [0], lambda: None)
             for view in self.views
@@ -178,7 +212,7 @@ class Search:
         choosing = time.perf_counter() - before
         compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
         return Cost(
-            showing * self._passes(self.textures) / self._passes(1) + choosing * compared,
+            drawing + showing * self._passes(self.textures) / self._passes(1) + choosing * compared,
             self.textures * sum(looks.carrying.nbytes for looks in shown),
         )
 

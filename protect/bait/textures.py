@@ -1,52 +1,94 @@
-"""What the noise starts from: textures that a JPEG file keeps, one for each class.
+"""What the noise starts from: textures that a JPEG file keeps, wherever its blocks lie.
 
-A JPEG file holds each block of 8 x 8 pixels as cosines, and at quality 10 rounds all but the lowest
-away unless they are as strong as a budget of 8 levels can just make them (ITU-T T.81, tables of
-Annex K). So a block here is the sign of a single low cosine, which puts the whole budget into it,
-and a texture is a square of four such blocks.
+At quality 10 a JPEG file rounds all but the lowest cosines of a block of 8 x 8 pixels away, unless
+they are as strong as a budget of 8 levels can just make them (ITU-T T.81, tables of Annex K). A
+wave of 5 to 23 pixels that goes up and down by the whole budget is, in most places that it can have
+in a block. So a texture is the sign of such a wave, or of two of them together.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
-from protect.bait.jpeg import BLOCK, waves
+from protect.bait.jpeg import jpeg
+from protect.budget import publish
 
-TILE = 2 * BLOCK
+TILE = 32
 """Side of a texture, which repeats, in pixels of the working size."""
-LOW = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (0, 3), (3, 0), (1, 2), (2, 1))
-"""Row and column of the cosines in use: those that 8 levels bring through quality 10, or nearly."""
-ARRANGEMENTS = ((0, 0, 0, 0), (0, 1, 1, 0), (0, 1, 2, 3))
-"""Which of the four blocks of a texture show the same cosine: all, those across, none. In turn."""
+FEWEST, MOST = 1.4, 6.5
+"""How often a wave may go up and down across a tile: periods of 23 to 5 pixels."""
+WAVES = tuple(
+    (down, across)
+    for down in range(math.ceil(MOST))
+    for across in range(math.ceil(MOST))
+    if FEWEST <= math.hypot(down, across) <= MOST
+)
+"""How often each goes up and down from top to bottom, and from left to right. Those that fall to
+the left are left out, since a stranger's flips make them the same."""
+PHASES = (0.3, 1.1)
+"""Of the first and the second wave, in radians; no pixel lies where they change their sign."""
+
+PLACES = ((0, 0), (4, 4), (2, 5), (1, 3))
+"""Of a texture in a block, at which it is tried what JPEG leaves of it: rows and columns."""
 
 
 def textures(count: int, draws: torch.Generator) -> Tensor:
-    """Draw different textures; of two that are each other's negative only one.
+    """Draw different textures: each of the waves once, then pairs of them, added or multiplied.
 
     Args:
         count: How many.
-        draws: Of the cosines and their signs.
+        draws: Of the order of the waves, and of the pairs.
 
     Returns:
-        (count, 1, 16, 16), float32, 1 or -1.
+        (count, 1, 32, 32), float32, 1 or -1.
     """
-    blocks = _blocks()
+    shuffled = torch.randperm(len(WAVES), generator=draws).tolist()
     found: dict[bytes, Tensor] = {}
-    tried = 0
+    for number in shuffled:
+        _keep(found, _wave(WAVES[number], PHASES[0]))
     while len(found) < count:
-        arrangement = torch.tensor(ARRANGEMENTS[tried % len(ARRANGEMENTS)])
-        shown = torch.randint(len(LOW), (4,), generator=draws)[arrangement]
-        signs = torch.randint(2, (4, 1, 1), generator=draws) * 2 - 1
-        signs = signs * signs[0]
-        four = (blocks[shown] * signs).reshape(2, 2, BLOCK, BLOCK)
-        texture = four.permute(0, 2, 1, 3).reshape(1, TILE, TILE)
-        found.setdefault(texture.numpy().tobytes(), texture)
-        tried += 1
-    return torch.stack(list(found.values()))
+        first, second = torch.randperm(len(WAVES), generator=draws)[:2].tolist()
+        mirrored = 1 - 2 * int(torch.randint(2, (), generator=draws))
+        down, across = WAVES[second]
+        one, other = _wave(WAVES[first], PHASES[0]), _wave((down, mirrored * across), PHASES[1])
+        _keep(found, one + other if len(found) % 2 else one * other)
+    return torch.stack(list(found.values())[:count])
 
 
-def _blocks() -> Tensor:
-    """Return the signs of the cosines in `LOW`: (10, 8, 8)."""
-    cosines = waves()
-    rows, columns = torch.tensor(LOW).unbind(1)
-    products = cosines[rows][:, :, None] * cosines[columns][:, None, :]
-    return torch.where(products < 0, -1.0, 1.0)
+def kept_by_jpeg(noise: Tensor, pixels: Tensor, quality: int) -> Tensor:
+    """Return what JPEG leaves of noise in pictures, as a share of it, where it leaves least.
+
+    Args:
+        noise: (M, 1, h, w), float, in levels, on tiles that repeat.
+        pixels: (B, 3, H, W), float, whole values in [0, 255].
+        quality: Pillow's.
+
+    Returns:
+        (M,), the least share of those at `PLACES`; 1 where JPEG leaves all.
+    """
+    height, width = pixels.shape[-2:]
+    down, across = math.ceil(height / noise.shape[2]), math.ceil(width / noise.shape[3])
+    clean = jpeg(pixels, quality)
+
+    def share(tile: Tensor, place: tuple[int, int]) -> Tensor:
+        laid = tile.roll(place, (1, 2)).repeat(1, down, across)[None, :, :height, :width]
+        published = publish(pixels, laid)
+        change, left = published - pixels, jpeg(published, quality) - clean
+        return (left * change).sum() / change.square().sum().clamp(min=1)
+
+    shares = [torch.stack([share(tile, place) for place in PLACES]).min() for tile in noise]
+    return torch.stack(shares)
+
+
+def _keep(found: dict[bytes, Tensor], wave: Tensor) -> None:
+    """Add the signs of a wave (32, 32), unless they or their negative are known."""
+    texture = torch.where(wave * wave[0, 0] < 0, -1.0, 1.0)[None]
+    found.setdefault(texture.numpy().tobytes(), texture)
+
+
+def _wave(often: tuple[int, int], phase: float) -> Tensor:
+    """Return a wave that goes up and down so often, downwards and across: (32, 32), float64."""
+    down, across = often
+    place = 2 * math.pi / TILE * torch.arange(TILE, dtype=torch.float64)
+    return torch.cos(down * place[:, None] + across * place[None] + phase)

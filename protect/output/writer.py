@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protect.budget import publish, resize_noise, signs_of_squares, to_grey
+from protect.budget import publish, resize_noise, to_grey
 from protect.config.choices import Rights
 from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
@@ -99,8 +99,7 @@ class Writer:
         noise: (K, 1 or 3, h, w), float32, in levels within the budget. Where it is larger than
             `grid`, every picture gets a window that starts at a place of its own.
         grid: Rows and columns of a picture's noise, before it is resized to the picture.
-        square: Side of the squares of the noise whose sign is each picture's own; None for none.
-        seed: Of the windows' places and of the signs.
+        seed: Of the windows' places.
         class_index: Class name -> row of `noise`.
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
@@ -111,7 +110,6 @@ class Writer:
     folder: Path
     noise: Tensor
     grid: tuple[int, int]
-    square: int | None
     seed: int
     class_index: Mapping[str, int]
     names: Mapping[str, str]
@@ -197,9 +195,6 @@ class Writer:
         """Return the noise of one picture: (1 or 3, *grid), the same whenever it is asked for."""
         pattern = self.noise[self.class_index[sample.label]]
         height, width = self.grid
-        if self.square is not None:
-            draws = generator(self.seed, "signs", sample.name)
-            return pattern * signs_of_squares(1, height, width, self.square, draws)[0]
         draws = generator(self.seed, "window", sample.name)
         row = int(torch.randint(pattern.shape[1] - height + 1, (), generator=draws))
         column = int(torch.randint(pattern.shape[2] - width + 1, (), generator=draws))

@@ -10,7 +10,7 @@ from protect.bait import engine as engine_module
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
 from protect.bait.engine import Engine
 from protect.bait.looks import Batch, Stranger
-from protect.bait.patterns import SHARED, ClassPatterns, Own, random_start
+from protect.bait.patterns import ClassPatterns, random_start
 from protect.bait.state import pack, unpack
 from protect.config.choices import Binding, Targets
 from protect.config.settings import Effort
@@ -60,7 +60,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         "channels": 3,
         "binding": Binding.FEATURES,
         "anchor": None,
-        "own_part": SHARED,
+        "shifts": 1,
         "harden": (),
     } | changes
     labels = torch.arange(len(settings["pixels"])) % settings["classes"]
@@ -70,7 +70,7 @@ def make_engine(surrogate: nn.Module | None = None, **changes) -> Engine:
         SIDE,
         SIDE,
         settings["levels"],
-        own_part=settings["own_part"],
+        shifts=settings["shifts"],
         anchor=settings["anchor"],
     )
     return Engine(
@@ -498,19 +498,19 @@ def test_the_first_round_is_the_same_whatever_the_plan():
     )
 
 
-@pytest.mark.parametrize("own_part", [SHARED, Own(shifts=SIDE), Own(square=3)])
+@pytest.mark.parametrize("shifts", [1, SIDE])
 @pytest.mark.parametrize("anchor", [None, 0, 2])
-def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped(own_part, anchor):
+def test_a_resumed_engine_goes_on_as_if_it_had_never_stopped(shifts, anchor):
     """Through bytes, as on disk, at every round; the anchor too was chosen by the first."""
-    whole = make_engine(own_part=own_part, anchor=anchor)
+    whole = make_engine(shifts=shifts, anchor=anchor)
     reports = []
     while not whole.finished:
         reports.append(whole.advance())
     for stop in range(1, 6):
-        first = make_engine(own_part=own_part, anchor=anchor)
+        first = make_engine(shifts=shifts, anchor=anchor)
         for _ in range(stop):
             first.advance()
-        second = make_engine(own_part=own_part, anchor=1)
+        second = make_engine(shifts=shifts, anchor=1)
         with torch.no_grad():
             for value in second.surrogate.state_dict().values():
                 value.add_(1)

@@ -7,13 +7,23 @@ from bait.test_engine import Net, make_engine
 from PIL import Image
 from torch import Tensor
 
-from protect.bait.harden import VIEWS, blurred, coarser, compressed, grey, plain, views_of
+from protect.bait.harden import (
+    VIEWS,
+    blurred,
+    coarser,
+    compressed,
+    displaced,
+    grey,
+    plain,
+    views_of,
+)
 from protect.bait.jpeg import jpeg
 from protect.config.choices import Harden
 from protect.config.settings import RunConfig
 from protect.errors import ConfigError
 
 SIDE = 32
+ALL = [view for views in VIEWS.values() for view in views]
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -28,10 +38,10 @@ def energy(noise: Tensor) -> float:
     return float(noise.pow(2).mean())
 
 
-@pytest.mark.parametrize("name", list(Harden))
-def test_every_change_keeps_shape_and_range_and_lets_gradients_through(name):
+@pytest.mark.parametrize("view", ALL)
+def test_every_change_keeps_shape_and_range_and_lets_gradients_through(view):
     pixels = pictures().requires_grad_()
-    seen = VIEWS[name](pixels, draws())
+    seen = view(pixels, draws())
     assert seen.shape == pixels.shape
     assert -1e-3 <= seen.min() <= seen.max() <= 255 + 1e-3
     assert not torch.equal(seen, pixels)
@@ -39,17 +49,17 @@ def test_every_change_keeps_shape_and_range_and_lets_gradients_through(name):
     assert pixels.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", list(Harden))
+@pytest.mark.parametrize("view", ALL)
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 1)])
-def test_pictures_of_a_few_pixels_go_through(name, size):
-    seen = VIEWS[name](torch.full((1, 3, *size), 90.0), draws())
+def test_pictures_of_a_few_pixels_go_through(view, size):
+    seen = view(torch.full((1, 3, *size), 90.0), draws())
     assert seen.shape == (1, 3, *size)
     assert (seen - 90).abs().max() <= 2
 
 
-@pytest.mark.parametrize("name", list(Harden))
-def test_draws_decide(name):
-    once, again = (VIEWS[name](pictures(), draws(3)) for _ in range(2))
+@pytest.mark.parametrize("view", ALL)
+def test_draws_decide(view):
+    once, again = (view(pictures(), draws(3)) for _ in range(2))
     assert torch.equal(once, again)
 
 
@@ -79,15 +89,32 @@ def test_jpeg_is_of_quality_10():
     assert torch.equal(compressed(pictures(), draws()), jpeg(pictures(), 10))
 
 
+def test_blocks_lie_elsewhere_by_what_is_drawn():
+    places = {
+        jpeg(pictures().roll((down, across), (2, 3)), 10).roll((-down, -across), (2, 3)): (
+            down,
+            across,
+        )
+        for down in range(8)
+        for across in range(8)
+    }
+    drawn = set()
+    for seed in range(100):
+        seen = displaced(pictures(), draws(seed))
+        drawn |= {place for made, place in places.items() if torch.equal(made, seen)}
+    assert len(drawn) > 40
+
+
 def test_rounds_take_turns_and_begin_plain():
     names = (Harden.GREY, Harden.JPEG)
-    assert views_of(names) == [plain, grey, compressed]
+    assert set(VIEWS) == set(Harden)
+    assert views_of(names) == [plain, grey, compressed, displaced]
     assert views_of(()) == [plain]
     engine, seen = make_engine(harden=names), []
     while not engine.finished:
         engine.advance()
         seen.append(engine.view)
-    assert seen == [plain, grey, compressed] * 2
+    assert seen == ([plain, grey, compressed, displaced] * 2)[: len(seen)]
 
 
 class Watch(Net):

@@ -1,31 +1,19 @@
-"""Where a picture's noise comes from: its class's texture, the same or with signs of its own."""
+"""Where a picture's noise comes from: its class's texture, from the same place or its own."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from protect.bait.patterns import (
-    RANDOM_TILE,
-    SHARED,
-    ClassPatterns,
-    Own,
-    own_part,
-    random_start,
-)
+from protect.bait.patterns import RANDOM_TILE, ClassPatterns, random_start, shifts_of
 from protect.bait.textures import TILE
-from protect.budget import signs_of_squares
 from protect.config.settings import RunConfig
 
-CLASSES, HEIGHT, WIDTH, SQUARE, SHIFTS, LEVELS = 3, 12, 10, 4, 8, 8
+CLASSES, HEIGHT, WIDTH, SHIFTS, LEVELS = 3, 12, 10, 8, 8
 GREY, COLOUR = torch.tensor([True]), torch.tensor([False])
 
 
-OWN = [SHARED, Own(shifts=SHIFTS), Own(square=SQUARE)]
-
-
-def made(own: Own = SHARED, channels: int = 3, **changes) -> ClassPatterns:
+def made(shifts: int = 1, channels: int = 3, **changes) -> ClassPatterns:
     start = random_start(CLASSES, channels, torch.Generator().manual_seed(0))
-    return ClassPatterns(start, HEIGHT, WIDTH, LEVELS, own_part=own, **changes)
+    return ClassPatterns(start, HEIGHT, WIDTH, LEVELS, shifts=shifts, **changes)
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -51,27 +39,9 @@ def test_with_nothing_of_their_own_every_picture_of_a_class_carries_the_same_noi
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_square_of_every_picture_has_its_own_sign(channels):
-    patterns = made(Own(square=SQUARE), channels)
-    table = patterns.table()
-    y = torch.arange(CLASSES).repeat(20)
-    noise = patterns(y, COLOUR.expand(len(y)), HEIGHT, WIDTH, draws())
-    assert noise.shape == (len(y), 3, HEIGHT, WIDTH)
-    ratio = noise / table[y]
-    assert torch.equal(ratio.abs(), torch.ones_like(ratio))
-    # 12 x 10 in squares of 4: three rows of three, the last of them two pixels wide.
-    padded = F.pad(ratio, (0, 2, 0, 0), mode="replicate")
-    blocks = padded.unfold(2, SQUARE, SQUARE).unfold(3, SQUARE, SQUARE).flatten(4)
-    assert torch.equal(blocks.amin(-1), blocks.amax(-1))
-    signs = blocks[:, 0, :, :, 0].flatten(1)
-    assert len({tuple(row) for row in signs.tolist()}) > 50
-    assert signs.mean(dim=0).abs().max() < 0.5
-
-
-@pytest.mark.parametrize("channels", [1, 3])
 def test_every_picture_has_a_window_of_its_own(channels):
     shifts = 4
-    patterns = made(Own(shifts=shifts), channels)
+    patterns = made(shifts, channels)
     table = patterns.table()
     assert table.shape == (CLASSES, channels, HEIGHT + shifts - 1, WIDTH + shifts - 1)
     y = torch.arange(CLASSES).repeat(20)
@@ -91,7 +61,7 @@ def test_every_picture_has_a_window_of_its_own(channels):
 
 
 def test_the_mean_over_shifted_pictures_has_a_colour_and_no_texture():
-    patterns = made(Own(shifts=SHIFTS))
+    patterns = made(SHIFTS)
     noise = patterns(torch.ones(2000).long(), COLOUR.expand(2000), HEIGHT, WIDTH, draws())
     mean = noise.mean(dim=0)
     assert noise[0].std(dim=(1, 2)).min() > 2
@@ -100,16 +70,8 @@ def test_the_mean_over_shifted_pictures_has_a_colour_and_no_texture():
     assert torch.allclose(mean.mean(dim=(1, 2)), tile.mean(dim=(1, 2)), atol=0.1)
 
 
-def test_the_mean_over_pictures_with_signs_is_nothing():
-    patterns = made(Own(square=SQUARE))
-    noise = patterns(torch.ones(2000).long(), COLOUR.expand(2000), HEIGHT, WIDTH, draws())
-    assert noise[0].std(dim=(1, 2)).min() > 2
-    assert noise.mean(dim=0).abs().max() < 0.6
-
-
-@pytest.mark.parametrize("own", OWN[1:])
-def test_what_is_their_own_follows_the_draws(own):
-    patterns = made(own)
+def test_where_windows_start_follows_the_draws():
+    patterns = made(SHIFTS)
     y, grey = torch.ones(8).long(), GREY.expand(8)
     one, same, other = (patterns(y, grey, HEIGHT, WIDTH, draws(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, same)
@@ -117,30 +79,20 @@ def test_what_is_their_own_follows_the_draws(own):
     assert torch.equal(one[:, 0], one[:, 2])  # grey
 
 
-@pytest.mark.parametrize("own", OWN[:2])
+@pytest.mark.parametrize("shifts", [1, SHIFTS])
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (31, 7)])
-def test_every_weight_gets_the_gradient_of_all_its_copies(own, size):
-    patterns = made(own)
+def test_every_weight_gets_the_gradient_of_all_its_copies(shifts, size):
+    patterns = made(shifts)
     patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), *size, draws()).sum().backward()
     slopes = patterns.weight.grad
     assert (slopes[[0, 2]] > 0).all()
     assert (slopes[1] == 0).all()
 
 
-def test_every_weight_gets_the_gradient_of_its_copies_with_their_signs():
-    patterns = made(Own(square=SQUARE))
-    signs = signs_of_squares(3, HEIGHT, WIDTH, SQUARE, draws())
-    noise = patterns(torch.tensor([0, 0, 2]), COLOUR.expand(3), HEIGHT, WIDTH, draws())
-    (noise * signs).sum().backward()
-    slopes = patterns.weight.grad
-    assert (slopes[[0, 2]] > 0).all()
-    assert (slopes[1] == 0).all()
-
-
-@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("shifts", [1, SHIFTS])
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (31, 7), (1, 1)])
-def test_the_budget_holds_whatever_the_weights(own, size):
-    patterns = made(own)
+def test_the_budget_holds_whatever_the_weights(shifts, size):
+    patterns = made(shifts)
     with torch.no_grad():
         patterns.weight.mul_(1e6)
     noise = patterns(torch.tensor([0, 1]), COLOUR.expand(2), *size, draws())
@@ -165,16 +117,16 @@ def test_a_table_may_begin_with_textures_of_another():
 
 
 @pytest.mark.parametrize(
-    ("settings", "own"),
+    ("settings", "shifts"),
     [
-        ({}, Own(shifts=RANDOM_TILE)),
-        ({"harden": "grey"}, Own(shifts=RANDOM_TILE)),
-        ({"harden": "jpeg"}, Own(square=TILE)),
-        ({"harden": "grey,jpeg"}, Own(square=TILE)),
-        ({"harden": "jpeg", "mode": "class"}, SHARED),
-        ({"mode": "class"}, SHARED),
-        ({"harden": "jpeg", "binding": "head"}, Own(shifts=RANDOM_TILE)),
+        ({}, RANDOM_TILE),
+        ({"harden": "grey"}, RANDOM_TILE),
+        ({"harden": "jpeg"}, TILE),
+        ({"harden": "grey,jpeg"}, TILE),
+        ({"harden": "jpeg", "mode": "class"}, 1),
+        ({"mode": "class"}, 1),
+        ({"harden": "jpeg", "binding": "head"}, RANDOM_TILE),
     ],
 )
-def test_textures_that_must_lie_on_blocks_are_not_shifted(tmp_path, settings, own):
-    assert own_part(RunConfig(source=tmp_path, **settings)) == own
+def test_a_picture_starts_anywhere_in_the_tile_of_its_class(tmp_path, settings, shifts):
+    assert shifts_of(RunConfig(source=tmp_path, **settings)) == shifts

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from protect.bait import start
 from protect.bait.choice import Classes, Shown, choose, taken_for_themselves
-from protect.bait.harden import plain, views_of
-from protect.bait.patterns import ClassPatterns, Own
+from protect.bait.harden import QUALITY, plain, views_of
+from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
@@ -21,9 +21,10 @@ from protect.bait.start import (
     draw_pictures,
     pictures_of_each,
 )
+from protect.bait.textures import TILE, kept_by_jpeg
 from protect.config.choices import Harden
 
-CLASSES, SIDE, EACH = 3, 32, 12
+CLASSES, SIDE, EACH, BUDGET = 3, 32, 12, 8
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -31,7 +32,7 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def patterns() -> ClassPatterns:
-    return ClassPatterns(dealt_start(CLASSES, 3, draws()), SIDE, SIDE, 8, own_part=Own(square=16))
+    return ClassPatterns(dealt_start(CLASSES, 3, draws()), SIDE, SIDE, BUDGET, shifts=TILE)
 
 
 def pictures() -> Table:
@@ -110,6 +111,18 @@ def test_a_search_takes_one_texture_of_its_alphabet_for_each_class():
         assert (same[0] == FEWEST_TEXTURES - 1) == (table.anchor == k)
 
 
+def test_the_alphabet_is_what_jpeg_leaves_most_of_and_the_faint_one_the_least():
+    found = search()
+    assert found.textures == len(found.alphabet.weight) == FEWEST_TEXTURES
+    tiles = BUDGET * torch.tanh(found.alphabet.weight.detach()[:, :1])
+    pixels = pictures().pixels.float()
+    kept = kept_by_jpeg(tiles, pixels, QUALITY)
+    others = kept_by_jpeg(BUDGET * torch.tanh(dealt_start(100, 1, draws(9))), pixels, QUALITY)
+    assert kept.mean() > others.mean() + 0.05
+    assert found.alphabet.anchor == FEWEST_TEXTURES - 1
+    assert kept[:20].mean() > kept[-20:].mean() + 0.1
+
+
 def test_a_search_misleads_more_than_what_was_dealt():
     found = search(each=2 * EACH)
     classes = found.labels
@@ -149,7 +162,7 @@ def test_a_network_without_batch_normalisation_is_shown_everything_once():
             return x.flatten(1)[:, :5], x.flatten(1)[:, :CLASSES]
 
     found = search(Plain(), views=views_of([Harden.JPEG]))
-    assert found.steps == 2 * FEWEST_TEXTURES
+    assert found.steps == 3 * FEWEST_TEXTURES
 
 
 def test_seeds_decide():

@@ -90,7 +90,6 @@ class Photos:
             folder=folder / "protected",
             noise=self.noise,
             grid=(side, side),
-            square=None,
             seed=0,
             class_index={LABEL: 0},
             names=output_names([sample.name for sample in self.samples]),
