@@ -76,7 +76,7 @@ class Effort(Frozen):
 
 
 TEXTURES_RATE = 0.05
-"""Of the outer steps where the noise starts from textures; at 0.2 they lose what JPEG keeps."""
+"""Of the outer steps where the noise starts from textures; faster, they lose what JPEG keeps."""
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64),
     Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128),
