@@ -143,7 +143,8 @@ def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
 
     def is_moved(place: tuple[int, int]) -> bool:
         both = middle & np.roll(middle, place, axis=(0, 1))
-        return np.array_equal(np.roll(first, place, axis=(0, 1))[both], later[both])
+        apart = np.abs(np.roll(first, place, axis=(0, 1)) - later)[both]
+        return apart.max() <= 1 and (apart == 0).mean() > 0.99  # halves round to even pixels
 
     # Both are windows of one texture, which is as large as the pictures and repeats.
     assert sum(map(is_moved, product(range(TILE), range(TILE)))) == 1
