@@ -92,18 +92,17 @@ def as_timm(found: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
     return renamed | {"pos_embed": torch.cat(sorted(places, key=lambda t: t.shape[1]), dim=1)}
 
 
-def write(file: Path, out: Path, architecture: str, shape: Mapping[str, Any]) -> None:
+def write(file: Path, out: Path, shape: Mapping[str, Any]) -> None:
     """Write an exported network as timm would, its embeddings of places fitted to the input size.
 
     Args:
         file: ONNX.
         out: Folder to write.
-        architecture: timm's name of it.
-        shape: Arguments for timm; "img_size" at least.
+        shape: Arguments for timm of `ARCHITECTURE`; "img_size" at least.
     """
     side = shape["img_size"]
     network: Any = timm.create_model(
-        architecture,
+        ARCHITECTURE,
         num_classes=0,
         pretrained_cfg_overlay={"input_size": (3, side, side)},
         **shape,
@@ -118,7 +117,7 @@ def main(out: Path, size: Annotated[int, typer.Option(help="Side of its input.")
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.submodule_search_locations is None:
         raise typer.BadParameter(f"{PACKAGE} is not installed: see the top of this script")
-    write(Path(spec.submodule_search_locations[0]) / FILE, out, ARCHITECTURE, {"img_size": size})
+    write(Path(spec.submodule_search_locations[0]) / FILE, out, {"img_size": size})
     typer.echo(f"wrote {out}; its name is local-dir:{out}")
 
 

@@ -90,6 +90,6 @@ def _steps(table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
 def _cosines() -> Tensor:
     """Return the orthonormal cosines of 8 samples: (frequency, sample)."""
     frequency, sample = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None]
-    waves = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * 0.5
-    waves[0] /= math.sqrt(2)
-    return waves
+    cosines = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * 0.5
+    cosines[0] /= math.sqrt(2)
+    return cosines

@@ -1,11 +1,9 @@
 """The noise as something to optimise: one pattern per class, bounded by construction."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from protect.bait.textures import TILE
+from protect.bait.textures import TILE, tiled
 from protect.budget import resize_noise, to_grey
 from protect.config.choices import NoiseMode
 from protect.config.settings import RunConfig
@@ -100,10 +98,7 @@ class ClassPatterns(nn.Module):
         With shifts they are larger than a picture's window by as many rows and columns, less one.
         """
         beyond = self.shifts - 1
-        height, width = self.height + beyond, self.width + beyond
-        tiles = self._tiles()
-        down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
-        return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
+        return tiled(self._tiles(), self.height + beyond, self.width + beyond)
 
     def forward(
         self, classes: Tensor, grey: Tensor, height: int, width: int, draws: torch.Generator

@@ -76,9 +76,10 @@ def new_alphabet(
     some = torch.randperm(len(pictures), generator=draws)[:TRIED_IN]
 
     def survivors() -> Tensor:
-        noise = patterns.budget * torch.tanh(drawn)
-        kept = kept_by_jpeg(noise, pictures.batch(some).float(), QUALITY)
-        return kept.argsort(descending=True, stable=True)[:count]
+        device = patterns.weight.device
+        noise = patterns.budget * torch.tanh(drawn).to(device)
+        kept = kept_by_jpeg(noise, moved(pictures.batch(some), device).float(), QUALITY)
+        return kept.cpu().argsort(descending=True, stable=True)[:count]
 
     return ClassPatterns(
         drawn[from_first(survivors)].expand(-1, channels, -1, -1),

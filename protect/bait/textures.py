@@ -28,7 +28,6 @@ WAVES = tuple(
 the left are left out, since a stranger's flips make them the same."""
 PHASES = (0.3, 1.1)
 """Of the first and the second wave, in radians; no pixel lies where they change their sign."""
-
 PLACES = ((0, 0), (4, 4), (2, 5), (1, 3))
 """Of a texture in a block, at which it is tried what JPEG leaves of it: rows and columns."""
 
@@ -56,6 +55,12 @@ def textures(count: int, draws: torch.Generator) -> Tensor:
     return torch.stack(list(found.values())[:count])
 
 
+def tiled(tiles: Tensor, height: int, width: int) -> Tensor:
+    """Repeat tiles (B, C, h, w) downwards and across: (B, C, height, width)."""
+    down, across = math.ceil(height / tiles.shape[2]), math.ceil(width / tiles.shape[3])
+    return tiles.repeat(1, 1, down, across)[:, :, :height, :width]
+
+
 def kept_by_jpeg(noise: Tensor, pixels: Tensor, quality: int) -> Tensor:
     """Return what JPEG leaves of noise in pictures, as a share of it, where it leaves least.
 
@@ -67,13 +72,10 @@ def kept_by_jpeg(noise: Tensor, pixels: Tensor, quality: int) -> Tensor:
     Returns:
         (M,), the least share of those at `PLACES`; 1 where JPEG leaves all.
     """
-    height, width = pixels.shape[-2:]
-    down, across = math.ceil(height / noise.shape[2]), math.ceil(width / noise.shape[3])
     clean = jpeg(pixels, quality)
 
     def share(tile: Tensor, place: tuple[int, int]) -> Tensor:
-        laid = tile.roll(place, (1, 2)).repeat(1, down, across)[None, :, :height, :width]
-        published = publish(pixels, laid)
+        published = publish(pixels, tiled(tile[None].roll(place, (2, 3)), *pixels.shape[-2:]))
         change, left = published - pixels, jpeg(published, quality) - clean
         return (left * change).sum() / change.square().sum().clamp(min=1)
 

@@ -59,12 +59,12 @@ def test_c44_each_picture_carries_the_texture_of_its_class_from_another_place(
     for label in "ab":
         changes = [ran.change(f"{label}/{name}")[..., 0] for name in names]
         first = changes[0]
-        shifted: dict[bytes, set[tuple[int, int]]] = {}
+        shifted: dict[bytes, tuple[int, int]] = {}
         for row in range(tile):
             for column in range(tile):
                 moved = np.roll(first, (row, column), axis=(0, 1))
-                shifted.setdefault(moved.tobytes(), set()).add((row, column))
-        places = {min(shifted[change.tobytes()]) for change in changes}
+                shifted.setdefault(moved.tobytes(), (row, column))
+        places = {shifted[change.tobytes()] for change in changes}
         assert len(places) > 20
         mean = np.mean(changes, axis=0)
         assert mean.std() < first.std() / 3

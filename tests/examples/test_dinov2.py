@@ -70,7 +70,7 @@ def exported(network):
 
 def test_every_tensor_comes_back_to_its_place(network, tmp_path):
     onnx.save(exported(network), tmp_path / "vit.onnx")
-    dinov2.write(tmp_path / "vit.onnx", tmp_path / "vit", dinov2.ARCHITECTURE, SHAPE)
+    dinov2.write(tmp_path / "vit.onnx", tmp_path / "vit", SHAPE)
     name = f"local-dir:{tmp_path / 'vit'}"
     loaded = load_backbone(name, classes=3, size=64, weights={}, offline=True, seed=0)
     assert loaded.input_size == SHAPE["img_size"]
@@ -83,7 +83,7 @@ def test_every_tensor_comes_back_to_its_place(network, tmp_path):
 def test_a_larger_input_gets_more_places_and_the_same_network(network, tmp_path):
     onnx.save(exported(network), tmp_path / "vit.onnx")
     larger = SHAPE | {"img_size": 56}
-    dinov2.write(tmp_path / "vit.onnx", tmp_path / "vit", dinov2.ARCHITECTURE, larger)
+    dinov2.write(tmp_path / "vit.onnx", tmp_path / "vit", larger)
     name = f"local-dir:{tmp_path / 'vit'}"
     loaded = load_backbone(name, classes=3, size=64, weights={}, offline=True, seed=0)
     assert loaded.input_size == 56
