@@ -166,6 +166,11 @@ def plan_rounds(engine: Engine, pace: Pace, listener: Listener) -> None:
     )
 
 
+def save_progress(engine: Engine, state: StateFolder) -> None:
+    """Save an engine, so that a resumed run goes on from here."""
+    write_atomically(state.progress, save(pack(engine)))
+
+
 def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> Tensor:
     """Run the rounds that are left, saving the engine now and then.
 
@@ -187,7 +192,7 @@ def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Li
         )
         due = engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS
         if due and is_first():
-            write_atomically(state.progress, save(pack(engine)))
+            save_progress(engine, state)
             saved = time.monotonic()
 
     def finished() -> Tensor:

@@ -28,6 +28,7 @@ from protect.generation import (
     optimise,
     plan_rounds,
     refuse_to_try_batches,
+    save_progress,
     search_start,
 )
 from protect.models.backbones import load_backbone
@@ -166,6 +167,8 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
                 )
             )
         manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
+        if searched:
+            from_first(lambda: save_progress(engine, state))
         with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
             noise = optimise(engine, pace, state, listener)
 

@@ -25,7 +25,7 @@ from protect.bait.choice import (
 from protect.bait.harden import QUALITY, View
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
-from protect.bait.textures import kept_by_jpeg, textures
+from protect.bait.textures import TILE, kept_by_jpeg, textures
 from protect.budget import publish
 from protect.system.device import generator, moved
 from protect.system.processes import from_first, place
@@ -37,7 +37,8 @@ SPARE_TEXTURES = 1.5
 CANDIDATES = 1.5
 """Textures drawn for each that there is to choose from: JPEG leaves most of the rest."""
 TRIED_IN = 32
-"""Pictures in which it is tried what JPEG leaves of a texture."""
+TRIED_SIDE = 2 * TILE
+"""Pictures in whose middle, of so many pixels, it is tried what JPEG leaves of a texture."""
 SATURATION = 1.8
 """Weight of a texture: tanh makes 95 % of the budget of it, which rounds to all of 8 levels."""
 ROUNDS_WORTH = 10
@@ -78,7 +79,8 @@ def new_alphabet(
     def survivors() -> Tensor:
         device = patterns.weight.device
         noise = patterns.budget * torch.tanh(drawn).to(device)
-        kept = kept_by_jpeg(noise, moved(pictures.batch(some), device).float(), QUALITY)
+        trial = moved(_middle(pictures.batch(some), TRIED_SIDE), device).float()
+        kept = kept_by_jpeg(noise, trial, QUALITY)
         return kept.cpu().argsort(descending=True, stable=True)[:count]
 
     return ClassPatterns(
@@ -262,6 +264,12 @@ class Search:
                 seen = network(view(x, self.draws) / 255)[0].float()
             rows.append(whole(seen, len(part)).cpu())
         return torch.cat(rows)
+
+
+def _middle(pixels: Tensor, side: int) -> Tensor:
+    """Cut the middle square of so many pixels, or what there is of it, out of (B, C, H, W)."""
+    top, left = (max(0, (length - side) // 2) for length in pixels.shape[-2:])
+    return pixels[:, :, top : top + side, left : left + side]
 
 
 def _batches(count: int, size: int) -> list[Tensor]:

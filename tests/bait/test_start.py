@@ -15,6 +15,7 @@ from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
     SMALLEST_BATCH,
+    TRIED_SIDE,
     Cost,
     Search,
     dealt_start,
@@ -121,6 +122,25 @@ def test_the_alphabet_is_what_jpeg_leaves_most_of_and_the_faint_one_the_least():
     assert kept.mean() > others.mean() + 0.05
     assert found.alphabet.anchor == FEWEST_TEXTURES - 1
     assert kept[:20].mean() > kept[-20:].mean() + 0.1
+
+
+@pytest.mark.parametrize("side", [100, 101])
+def test_of_large_pictures_the_middle_is_tried(side: int):
+    """So the trial takes no longer than of small ones, and says the same."""
+    table = pictures()
+    rim = (side - TRIED_SIDE) // 2
+    drawn = torch.randint(60, 200, (len(table), 3, side, side), generator=draws(2))
+    bright = torch.full_like(drawn, 255)  # where half of any noise is clamped away
+    bright[:, :, rim : rim + TRIED_SIDE, rim : rim + TRIED_SIDE] = drawn[
+        :, :, rim : rim + TRIED_SIDE, rim : rim + TRIED_SIDE
+    ]
+
+    def alphabet(pixels: Tensor) -> Tensor:
+        shown = Table(pixels.to(torch.uint8), table.labels)
+        return start.new_alphabet(patterns(), shown, draws()).weight
+
+    assert torch.equal(alphabet(drawn), alphabet(bright))
+    assert not torch.equal(alphabet(drawn), alphabet(torch.full_like(drawn, 255)))
 
 
 def test_a_search_misleads_more_than_what_was_dealt():

@@ -94,13 +94,25 @@ def test_a_resumed_run_searches_no_second_time(hardened):
 
 
 @pytest.mark.parametrize(
-    ("stage", "steps"), [("Choosing", 0), ("Choosing", 200), ("Optimising", 2), ("Writing", 5)]
+    ("stage", "steps", "checkpoint"),
+    [
+        ("Choosing", 0, 0.0),
+        ("Choosing", 200, 0.0),
+        ("Optimising", 0, 30.0),
+        ("Optimising", 2, 0.0),
+        ("Writing", 5, 30.0),
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    hardened, tmp_path, monkeypatch: pytest.MonkeyPatch, stage: str, steps: int
+    hardened,
+    tmp_path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    steps: int,
+    checkpoint: float,
 ):
-    """Wherever the search was: begun anew, or known with its anchor from the saved rounds."""
-    monkeypatch.setattr("protect.generation.CHECKPOINT_SECONDS", 0.0)
+    """Wherever the search was: begun anew, or known with its anchor as soon as it is done."""
+    monkeypatch.setattr("protect.generation.CHECKPOINT_SECONDS", checkpoint)
     photos, out, _ = hardened
     config = RunConfig(
         source=photos,
