@@ -22,6 +22,7 @@ GENTLE = Training(
     epochs=10,
     batch_size=64,
     lr=0.0123,
+    optimiser="sgd",
     momentum=0.91,
     weight_decay=0.00045,
     clip=5.0,

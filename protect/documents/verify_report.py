@@ -23,9 +23,10 @@ class Training(Document):
     Attributes:
         epochs: Passes over the training pictures.
         batch_size: Pictures a step.
-        lr: Learning rate of SGD at the start.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
+        optimiser: "sgd" or "adamw".
+        lr: Learning rate at the start.
+        momentum: Of SGD, or of AdamW's first moment.
+        weight_decay: Of the optimiser.
         clip: Largest norm of a step's gradient; None for any.
         trained: Which parameters were: "all", "head" or "late stages".
         source: Where the recipe comes from.
@@ -33,6 +34,7 @@ class Training(Document):
 
     epochs: int
     batch_size: int
+    optimiser: str
     lr: float
     momentum: float
     weight_decay: float

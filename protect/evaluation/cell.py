@@ -58,8 +58,9 @@ def plan_cells(
     """
 
     @cache
-    def describe(name: str, pretrained: bool) -> Network:
-        return load(name, pretrained=pretrained).description
+    def describe(name: str, pretrained: bool) -> tuple[Network, bool]:
+        backbone = load(name, pretrained=pretrained)
+        return backbone.description, backbone.layer_norm
 
     return [_plan_cell(spec, load, describe, material, config) for spec in specs]
 
@@ -67,10 +68,11 @@ def plan_cells(
 def _plan_cell(
     spec: Spec,
     load: Loader,
-    describe: Callable[[str, bool], Network],
+    describe: Callable[[str, bool], tuple[Network, bool]],
     material: Material,
     config: VerifyConfig,
 ) -> CellPlan:
+    network, layer_norm = describe(spec.backbone, spec.mode is not Mode.SCRATCH)
     recipe = recipe_for(
         spec.mode,
         len(material.originals),
@@ -78,8 +80,8 @@ def _plan_cell(
         batch_size=config.batch_size,
         lr=config.lr,
         clean_share=config.clean_fraction,
+        layer_norm=layer_norm,
     )
-    network = describe(spec.backbone, recipe.pretrained)
 
     def trainings(arm: Arm, how: Recipe) -> tuple[Training, ...]:
         return tuple(
@@ -99,7 +101,7 @@ def _plan_cell(
         recipe=recipe,
         control=trainings("originals", recipe),
         protected=trainings("protected", recipe),
-        alone=trainings("clean share", _alone(recipe, material, config))
+        alone=trainings("clean share", _alone(recipe, material, config, layer_norm))
         if recipe.clean_share
         else (),
     )
@@ -170,7 +172,7 @@ def run_cell(
     )
 
 
-def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
+def _alone(recipe: Recipe, material: Material, config: VerifyConfig, layer_norm: bool) -> Recipe:
     """Return how a stranger would do without the protected pictures, with the clean share only.
 
     Few pictures need more epochs; so that more chances do not raise the floor, it is the accuracy
@@ -179,7 +181,7 @@ def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
     if recipe.refit:
         return replace(recipe, epochs=0)
     few = max(len(material.class_index), round(len(material.originals) * recipe.clean_share))
-    full = recipe_for(Mode.FULL, few, epochs=config.epochs, lr=config.lr)
+    full = recipe_for(Mode.FULL, few, epochs=config.epochs, lr=config.lr, layer_norm=layer_norm)
     return replace(full, clean_share=recipe.clean_share)
 
 

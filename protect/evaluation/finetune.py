@@ -74,12 +74,7 @@ def fine_tune(
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(
-        trained,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
+    optimiser = _optimiser(trained, recipe)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * steps)
 
     def classify(view: Tensor) -> Tensor:
@@ -113,6 +108,14 @@ def fine_tune(
         curve.append(measured)
         on_epoch(measured)
     return Learned(tuple(curve))
+
+
+def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    momentum, decay = recipe.momentum, recipe.weight_decay
+    if recipe.optimiser == "adamw":
+        betas = (momentum, 0.999)
+        return torch.optim.AdamW(parameters, recipe.lr, betas, weight_decay=decay)
+    return torch.optim.SGD(parameters, recipe.lr, momentum, weight_decay=decay)
 
 
 def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float | None:

@@ -45,6 +45,8 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 """torchvision's DenseNet files still say "norm.1" where the network says "norm1"."""
 
+_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, timm.layers.RmsNorm)
+
 _REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What networks raise for an input size, and timm's filters for a file, that does not suit them."""
 
@@ -70,6 +72,11 @@ class Backbone(nn.Module):
         self.head = head
         for name, values in (("mean", description.mean), ("std", description.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def layer_norm(self) -> bool:
+        """Whether it normalises layers, as transformers do, and not only batches."""
+        return any(isinstance(module, _LAYER_NORMS) for module in self.network.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify pictures of any size.

@@ -295,6 +295,7 @@ def test_c61_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
     assert result.exit_code in (0, 1), result.stderr
     (cell,) = report_of(result)["cells"]
     assert cell["backbone"] == "torchvision:vit_b_16"
+    assert cell["training"]["optimiser"] == "adamw"
     assert cell["network"]["input_size"] == 224
     assert cell["network"]["weights"]["origin"] == "file"
     assert cell["network"]["weights"]["file"] == "vit.pth"

@@ -139,6 +139,24 @@ def test_clipping_bounds_how_far_a_step_goes(clip):
     assert (moved.norm() <= lr * 0.01 * steps) == (clip is not None)
 
 
+def test_adamw_moves_every_weight_by_its_rate_and_decays_apart_from_that():
+    """Its first step has the size of the rate, however small a gradient is, as SGD's has not."""
+
+    def moved(**changes) -> tuple[Tensor, Tensor]:
+        network = Small()
+        start = torch.cat([p.detach().flatten() for p in network.parameters()])
+        few = cache(LABELS[:10], RED[:10])
+        learn(few, few, network=network, epochs=1, **changes)
+        return start, torch.cat([p.detach().flatten() for p in network.parameters()]) - start
+
+    start, steps = moved(optimiser="adamw", lr=1e-3, weight_decay=0.0)
+    assert 1e-3 * (1 + 1e-5) > steps.abs().quantile(0.1) > 0.9e-3
+    _, decayed = moved(optimiser="adamw", lr=1e-3, weight_decay=0.5)
+    assert torch.allclose(decayed - steps, -1e-3 * 0.5 * start, atol=1e-7)
+    _, other = moved(optimiser="sgd", lr=1e-3, weight_decay=0.0)
+    assert other.abs().quantile(0.1) < 0.1e-3
+
+
 class Late(Small):
     """Breaks after some steps: in what it learns from, or only in evaluation mode."""
 

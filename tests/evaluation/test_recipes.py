@@ -24,15 +24,39 @@ def test_own_settings_go_over_the_recipe_and_other_modes_follow():
     assert recipe_for(Mode.PUBLISHED, 3000, **own).lr == 0.5
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.PUBLISHED])
-def test_an_own_rate_changes_every_mode_in_proportion(mode):
-    own, default = recipe_for(mode, 3000, lr=0.001), recipe_for(mode, 3000)
+def test_an_own_rate_changes_every_mode_in_proportion(mode, layer_norm):
+    default = recipe_for(mode, 3000, layer_norm=layer_norm)
+    full = recipe_for(Mode.FULL, 3000, layer_norm=layer_norm)
+    own = recipe_for(mode, 3000, lr=full.lr / 2, layer_norm=layer_norm)
     assert own.lr == pytest.approx(default.lr / 2)
 
 
-@pytest.mark.parametrize("mode", [Mode.LINEAR_PROBE, Mode.SCRATCH])
-def test_random_weights_start_at_a_rate_that_moves_them(mode):
-    assert recipe_for(mode, 3000).lr == pytest.approx(0.05)
+@pytest.mark.parametrize(
+    ("mode", "layer_norm", "rate"),
+    [
+        (Mode.LINEAR_PROBE, False, 0.05),
+        (Mode.LINEAR_PROBE, True, 0.05),
+        (Mode.SCRATCH, False, 0.05),
+        (Mode.SCRATCH, True, 7.5e-4),
+    ],
+)
+def test_random_weights_start_at_a_rate_that_moves_them(mode, layer_norm, rate):
+    assert recipe_for(mode, 3000, layer_norm=layer_norm).lr == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_whole_transformers_are_trained_by_adamw_and_all_else_by_sgd(mode):
+    mine, theirs = (recipe_for(mode, 3000, layer_norm=layer_norm) for layer_norm in (True, False))
+    assert (theirs.optimiser, theirs.weight_decay) == ("sgd", 5e-4)
+    if mode in (Mode.PUBLISHED, Mode.LINEAR_PROBE):
+        assert mine == theirs
+        return
+    assert (mine.optimiser, mine.weight_decay) == ("adamw", 0.05)
+    assert mine.lr < theirs.lr / 10
+    assert (mine.epochs, mine.batch_size) == (theirs.epochs, theirs.batch_size)
+    assert mine.document().optimiser == "adamw"
 
 
 def test_the_published_recipe_is_the_papers_whatever_the_size_of_the_dataset():

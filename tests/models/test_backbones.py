@@ -375,6 +375,27 @@ class TestInput:
         assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "layer_norm"),
+    [
+        ("torchvision:vit_b_16", True),
+        ("torchvision:swin_t", True),
+        ("torchvision:convnext_tiny", True),
+        ("timm:vit_tiny_patch16_224", True),
+        ("timm:convnext_atto", True),
+        ("timm:resnet18", False),
+        ("torchvision:vgg11", False),
+        ("timm:tf_efficientnet_lite0", False),
+    ],
+)
+def test_networks_that_normalise_layers_are_told_from_others(name: str, layer_norm: bool) -> None:
+    """They are fine-tuned in another way."""
+    backbone = load_backbone(
+        name, classes=5, size=64, weights={}, offline=True, seed=0, pretrained=False
+    )
+    assert backbone.layer_norm == layer_norm
+
+
 def test_a_network_from_scratch_needs_no_weights_on_this_machine() -> None:
     """Which there are none of: `no_caches`."""
 
