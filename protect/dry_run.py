@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -27,7 +28,13 @@ from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
 from protect.errors import InputError, MachineError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
-from protect.generation import fit_batches, new_engine, new_search, refuse_to_try_batches
+from protect.generation import (
+    fit_batches,
+    new_engine,
+    new_search,
+    refuse_to_try_batches,
+    searched_pictures,
+)
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
@@ -62,7 +69,7 @@ class _Trial:
         noise: The noise after them, (K, C, h, w), float32, in levels.
         surrogate: The network.
         searching: What the choice of what the noise begins with would take.
-        seconds: Of one round; None where none could be done.
+        seconds: Of one round, 0 where the run does none; None where none could be tried.
         rounds: How many were timed.
         obstacle: Why none could be done.
     """
@@ -106,6 +113,8 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
+    if config.textured:
+        searched_pictures(config, len(listing.classes))
     resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
 
     # 2. Every picture is decoded.
@@ -253,7 +262,7 @@ def _try_rounds(
         noise=engine.patterns.table().detach().cpu(),
         surrogate=backbone.description,
         searching=searching,
-        seconds=sum(timed) / len(timed),
+        seconds=fmean(timed) if timed else 0.0,
         rounds=len(timed),
     )
 

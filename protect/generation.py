@@ -15,7 +15,7 @@ from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import ClassPatterns, random_start, shifts_of
-from protect.bait.start import Search, dealt_start
+from protect.bait.start import Search, dealt_start, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset
@@ -31,6 +31,9 @@ from protect.system.processes import from_first, is_first, refuse_several
 
 CHECKPOINT_SECONDS = 30.0
 """A killed run loses at most about this much optimisation."""
+SEARCHED = 6
+"""A search shows the network, in each view, one picture for so many that all rounds of the preset
+would show."""
 
 
 def new_engine(
@@ -70,41 +73,39 @@ def new_engine(
     )
 
 
-def new_search(engine: Engine, config: RunConfig) -> Search | None:
-    """Set up the search for what the noise begins with; None where it begins at random.
+def searched_pictures(config: RunConfig, classes: int) -> int:
+    """Return how many pictures of each class a search shows: more with a greater preset.
 
-    How much is searched depends on the preset and not on the number of rounds, which a time budget
-    settles later.
+    Raises:
+        ConfigError: If the preset has no time for so many classes.
     """
+    effort = EFFORTS[config.preset]
+    shown = effort.rounds * effort.outer_steps * effort.batch_size // SEARCHED
+    return pictures_of_each(shown, classes)
+
+
+def new_search(engine: Engine, config: RunConfig) -> Search | None:
+    """Set up the search among textures; None where the noise begins at random."""
     if not config.textured:
         return None
-    effort = EFFORTS[config.preset]
     return Search(
         engine.surrogate,
         engine.patterns,
         engine.pictures,
         engine.views,
-        rounds_pictures=effort.outer_steps * effort.batch_size,
+        each=searched_pictures(config, len(engine.patterns.weight)),
         batch_size=engine.effort.batch_size,
         seed=config.seed,
     )
 
 
 def search_start(engine: Engine, config: RunConfig, listener: Listener) -> float:
-    """Choose the textures that the noise begins with; return the seconds that it took."""
+    """Choose the textures of the noise; return the seconds that it took."""
     search = new_search(engine, config)
     if search is None:
         return 0.0
-    if not search.steps:
-        listener(
-            Notice(
-                f"for {search.classes} classes a search among textures would take longer than "
-                f"--preset {config.preset} allows: they are dealt at random"
-            )
-        )
-        return 0.0
     with stage("Choosing textures", search.steps, listener) as clock:
-        search.run(lambda: listener(StageAdvanced()))
+        engine.note(search.run(lambda: listener(StageAdvanced())))
     return clock.seconds
 
 
@@ -171,12 +172,30 @@ def save_progress(engine: Engine, state: StateFolder) -> None:
     write_atomically(state.progress, save(pack(engine)))
 
 
-def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> Tensor:
-    """Run the rounds that are left, saving the engine now and then.
+def optimise(
+    engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener
+) -> tuple[Tensor, float]:
+    """Run the rounds that are left, if there are any at all.
 
     Returns:
-        The noise: (K, C, h, w), float32, in levels, on the CPU.
+        The noise, (K, C, h, w), float32, in levels, on the CPU; and the seconds that it took.
     """
+    seconds = 0.0
+    if engine.effort.rounds:
+        with stage("Optimising noise", engine.effort.rounds, listener) as clock:
+            _run_rounds(engine, pace, state, listener)
+        seconds = clock.seconds
+
+    def finished() -> Tensor:
+        noise = engine.patterns.table().detach().cpu().contiguous()
+        write_atomically(state.patterns, save({"noise": noise}))
+        return noise
+
+    return from_first(finished), seconds
+
+
+def _run_rounds(engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener) -> None:
+    """Run the rounds that are left, saving the engine now and then."""
     if engine.round:
         listener(StageAdvanced(engine.round, known=True))
     saved = time.monotonic()
@@ -194,10 +213,3 @@ def optimise(engine: Engine, pace: Pace | None, state: StateFolder, listener: Li
         if due and is_first():
             save_progress(engine, state)
             saved = time.monotonic()
-
-    def finished() -> Tensor:
-        noise = engine.patterns.table().detach().cpu().contiguous()
-        write_atomically(state.patterns, save({"noise": noise}))
-        return noise
-
-    return from_first(finished)

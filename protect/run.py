@@ -30,6 +30,7 @@ from protect.generation import (
     refuse_to_try_batches,
     save_progress,
     search_start,
+    searched_pictures,
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
@@ -112,6 +113,8 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
+    if config.textured:
+        searched_pictures(config, len(listing.classes))
     settings = settings_of_bytes(config, listing)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 
@@ -145,7 +148,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         from_first(lambda: go_on(config.output, reading.digests))
         listener(Notice(f"resuming the run in {config.output}"))
 
-    # 3. The noise: one pattern per class, by the bi-level loop.
+    # 3. The noise: one pattern per class, by the bi-level loop or a search among textures.
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None
@@ -169,8 +172,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
         if searched:
             from_first(lambda: save_progress(engine, state))
-        with stage("Optimising noise", engine.effort.rounds, listener) as optimise_clock:
-            noise = optimise(engine, pace, state, listener)
+        noise, optimised = optimise(engine, pace, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
     listener(PartStarted(3, 3))
@@ -216,7 +218,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         processes=place().count,
         timing=Timing(
             read=read_clock.seconds,
-            optimise=searched + optimise_clock.seconds,
+            optimise=searched + optimised,
             write=write_clock.seconds,
         ),
     )

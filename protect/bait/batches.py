@@ -69,7 +69,11 @@ def _rehearse(engine: Engine, batch_size: int) -> None:
     effort = engine.effort
     before = {name: value.clone() for name, value in pack(engine).items()}
     engine.effort = effort.model_copy(
-        update={"batch_size": batch_size, "outer_steps": min(TRIED_STEPS, effort.outer_steps)}
+        update={
+            "rounds": max(1, effort.rounds),
+            "batch_size": batch_size,
+            "outer_steps": min(TRIED_STEPS, effort.outer_steps),
+        }
     )
     engine.advance()
     engine.effort = effort

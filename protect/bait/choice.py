@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from protect.bait.binding import refitted_logits, true_shares
+from protect.bait.targets import hardest
 
 RANDOM_CHOICES = 200
 """Compared before the best of them is improved."""
@@ -45,6 +46,21 @@ class Classes:
     carrying: Tensor
     clean: Tensor
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misled:
+    """What the fitted heads make of clean pictures, one answer for each view, network and picture.
+
+    Attributes:
+        y: (A,), int64, their true classes.
+        targets: (A,), int64, the incorrect class that they are most taken for.
+        share: Of the answers that are incorrect.
+    """
+
+    y: Tensor
+    targets: Tensor
+    share: float
 
 
 def choose(shown: Sequence[Shown], classes: Classes, draws: torch.Generator) -> Tensor:
@@ -86,10 +102,29 @@ def taken_for_themselves(shown: Sequence[Shown], classes: Classes, choice: Tenso
         classes: Of the pictures.
         choice: (K,), the texture of each class.
     """
+    logits = _answers(shown, classes, choice)
+    return torch.stack([true_shares(each, classes.clean).mean() for each in logits]).mean().item()
+
+
+def misled(
+    shown: Sequence[Shown], classes: Classes, choice: Tensor, draws: torch.Generator
+) -> Misled:
+    """Tell which incorrect classes the heads take clean pictures for, as `Engine.mislead` does."""
+    answers = torch.cat([each.mean(dim=0) for each in _answers(shown, classes, choice)])
+    y = classes.clean.repeat(len(shown))
+    wrong = answers.argmax(dim=1) != y
+    return Misled(y, hardest(answers, y, draws), wrong.float().mean().item())
+
+
+def _answers(shown: Sequence[Shown], classes: Classes, choice: Tensor) -> list[Tensor]:
+    """Return what heads make of the clean pictures, (R, Q, K) for each network and view."""
     pictures = torch.arange(len(classes.carrying))
-    shares = []
-    for looks in shown:
-        published = looks.carrying[choice[classes.carrying], pictures].float()
-        logits = refitted_logits(published, classes.carrying, looks.clean, classes.count)
-        shares.append(true_shares(logits, classes.clean).mean())
-    return torch.stack(shares).mean().item()
+    return [
+        refitted_logits(
+            looks.carrying[choice[classes.carrying], pictures].float(),
+            classes.carrying,
+            looks.clean,
+            classes.count,
+        )
+        for looks in shown
+    ]

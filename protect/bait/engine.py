@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from protect.bait.binding import centroid_logits, miss_loss, refitted_logits
+from protect.bait.choice import Misled
 from protect.bait.harden import View, plain, views_of
 from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
@@ -158,6 +159,12 @@ class Engine:
         self.bound.append(done.bound)
         self.round += 1
         return done
+
+    def note(self, searched: Misled) -> None:
+        """Record which incorrect classes a search bound the classes to, before the first round."""
+        y, targets = searched.y.to(self.device), searched.targets.to(self.device)
+        self._count(len(POLICIES[self.policy]) - 1, y, targets)
+        self.bound.append(searched.share)
 
     def look_ahead(self, batch: Batch, draws: torch.Generator) -> dict[str, Tensor]:
         """Return the surrogate's parameters and buffers after one plain SGD step.

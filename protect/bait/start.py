@@ -1,4 +1,4 @@
-"""Which texture each class starts from: the outer question of BAIT, asked of a finite choice.
+"""Which texture each class gets: the outer question of BAIT, asked of a finite choice.
 
 Every picture of a sample is shown once with every texture, to a network that stays as it came; from
 what it made of them `choice` finds the textures that mislead most.
@@ -18,8 +18,10 @@ from protect.bait.choice import (
     RANDOM_CHOICES,
     SWEEPS,
     Classes,
+    Misled,
     Shown,
     choose,
+    misled,
     taken_for_themselves,
 )
 from protect.bait.harden import QUALITY, View
@@ -27,6 +29,7 @@ from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
 from protect.bait.textures import TILE, kept_by_jpeg, textures
 from protect.budget import publish
+from protect.errors import ConfigError
 from protect.system.device import generator, moved
 from protect.system.processes import from_first, place
 from protect.system.shards import as_one_batch, own, whole
@@ -41,11 +44,8 @@ TRIED_SIDE = 2 * TILE
 """Pictures in whose middle, of so many pixels, it is tried what JPEG leaves of a texture."""
 SATURATION = 1.8
 """Weight of a texture: tanh makes 95 % of the budget of it, which rounds to all of 8 levels."""
-ROUNDS_WORTH = 10
-"""A search shows the network, in each view, as many pictures as so many rounds of the loop do."""
 FEWEST = 6
-"""Pictures of each class that a head is fitted to; where there is no time for them, the textures
-stay as they were dealt."""
+"""Pictures of each class that a head is fitted to."""
 SMALLEST_BATCH = 16
 """What is left of the pictures joins the batch before, if it is less: it has no statistics."""
 PASSES = 3
@@ -93,16 +93,20 @@ def new_alphabet(
     ).to(patterns.weight.device)
 
 
-def pictures_of_each(rounds_pictures: int, textures: int, classes: int) -> int:
-    """Say how many pictures of each class there is time to show with every texture; 0 for none.
+def pictures_of_each(shown: int, classes: int) -> int:
+    """Say how many pictures of each class are shown with every texture, if so many are in all.
 
-    Args:
-        rounds_pictures: That a round of the loop shows.
-        textures: M.
-        classes: K.
+    Raises:
+        ConfigError: If that is too few for a head to be fitted to.
     """
-    count = ROUNDS_WORTH * rounds_pictures // (textures * classes)
-    return count if count >= FEWEST else 0
+    count = shown // (size_of_alphabet(classes) * classes)
+    if count < FEWEST:
+        most = max(k for k in range(classes) if shown >= FEWEST * size_of_alphabet(k) * k)
+        raise ConfigError(
+            f"--harden jpeg searches among textures, and has time for {most} classes of {classes}",
+            "search longer with --preset strong, or leave --harden jpeg out",
+        )
+    return count
 
 
 def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generator) -> list[Tensor]:
@@ -141,13 +145,15 @@ class Search:
         patterns: The table.
         pictures: The training pictures.
         views: What is done to pictures before the network sees them.
-        rounds_pictures: Pictures that a round of the loop shows, by which the search is made short
-            or long.
+        each: How many pictures of each class are shown with every texture.
         batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
 
     Attributes:
-        steps: How often `run` tells of progress; 0 where there is no time for a search.
+        steps: How often `run` tells of progress.
+
+    Raises:
+        ConfigError: If each of several processes would not have a picture to show.
     """
 
     def __init__(
@@ -157,7 +163,7 @@ class Search:
         pictures: Pictures,
         views: Sequence[View],
         *,
-        rounds_pictures: int,
+        each: int,
         batch_size: int,
         seed: int,
     ) -> None:
@@ -171,12 +177,16 @@ class Search:
         self.seed = seed
         self.classes = len(patterns.weight)
         self.textures = size_of_alphabet(self.classes)
-        count = pictures_of_each(rounds_pictures, self.textures, self.classes)
-        self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, count, self.draws)
+        self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, each, self.draws)
+        if len(self.carrying) < place().count:
+            raise ConfigError(
+                f"--harden jpeg has {len(self.carrying)} pictures to show, and {place().count} "
+                "processes",
+                "start fewer processes",
+            )
         labels = pictures.labels
         self.labels = Classes(labels[self.carrying], labels[self.clean], self.classes)
-        enough = count > 0 and len(self.carrying) >= place().count
-        self.networks = _networks(surrogate) if enough else []
+        self.networks = _networks(surrogate)
         self.steps = len(views) * len(self.networks) * self.textures
 
     @cached_property
@@ -184,10 +194,12 @@ class Search:
         """The textures to choose from."""
         return new_alphabet(self.patterns, self.pictures, generator(self.seed, "alphabet"))
 
-    def run(self, tell: Callable[[], None]) -> None:
-        """Choose the textures and begin with them; `tell` is called after each of `steps`."""
-        if not self.steps:
-            return
+    def run(self, tell: Callable[[], None]) -> Misled:
+        """Choose the textures and take them; `tell` is called after each of `steps`.
+
+        Returns:
+            What the choice makes of clean pictures.
+        """
         shown = [
             self.show(network, view, range(self.textures), tell)
             for view in self.views
@@ -195,11 +207,10 @@ class Search:
         ]
         choice = from_first(lambda: choose(shown, self.labels, self.draws))
         self.patterns.take(self.alphabet, choice.to(self.device))
+        return misled(shown, self.labels, choice, self.draws)
 
     def cost(self) -> Cost:
         """Foretell what `run` would take, by showing one texture in every view."""
-        if not self.steps:
-            return Cost()
         before = time.perf_counter()
         _ = self.alphabet  # it is drawn when first asked for
         drawing = time.perf_counter() - before

@@ -91,14 +91,17 @@ def run(
         typer.Option(
             metavar="LIST",
             help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
-            "commas between, or none; each costs some strength without it.",
+            "commas between, or none; each costs some strength without it. With jpeg, "
+            "textures are searched in place of the rounds.",
         ),
     ] = "",
     size: Size = None,
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="Rounds of the bi-level loop; the preset's if not given.", rich_help_panel=METHOD
+            help="Rounds of the bi-level loop; the preset's if not given, and none after the "
+            "search of --harden jpeg.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     batch_size: Annotated[

@@ -61,14 +61,15 @@ class Effort(Frozen):
     """Counts and rates of the bi-level loop (method section 3).
 
     Attributes:
-        rounds: Rounds of the loop; the curriculum splits them into three stages.
+        rounds: Rounds of the loop; the curriculum splits them into three stages. None where the
+            noise is chosen by a search.
         outer_steps: Outer updates of the noise in each round.
         batch_size: Images in each inner and outer step.
         inner_lr: Rate of the surrogate's SGD step.
         outer_lr: Rate of Adam on the noise at the start; a cosine takes it down.
     """
 
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=0)
     outer_steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     inner_lr: float = Field(0.02, gt=0)
@@ -76,7 +77,7 @@ class Effort(Frozen):
 
 
 TEXTURES_RATE = 0.05
-"""Of the outer steps where the noise starts from textures; faster, they lose what JPEG keeps."""
+"""Of the outer steps after a search for textures, where somebody asks for any."""
 EFFORTS: dict[Preset, Effort] = {
     Preset.QUICK: Effort(rounds=54, outer_steps=12, batch_size=64),
     Preset.STANDARD: Effort(rounds=60, outer_steps=12, batch_size=128),
@@ -100,7 +101,7 @@ class RunConfig(_Machine):
         targets: Policy that picks the incorrect class of each sample.
         binding: By what the outer step binds.
         mode: Whether the pictures of a class share their noise.
-        harden: Changes of the pictures that the noise is optimised to survive.
+        harden: Changes of the pictures that the noise is to survive.
         time_budget: Wall-clock time that the rounds are planned for instead; None for none.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
@@ -139,19 +140,29 @@ class RunConfig(_Machine):
     def _has_one_length(self) -> Self:
         if self.time_budget is not None and self.rounds is not None:
             raise ConfigError("--rounds and --time-budget exclude each other", "give one of them")
+        if self.time_budget is not None and self.textured:
+            raise ConfigError(
+                "--time-budget plans rounds, and --harden jpeg searches in their place",
+                "leave --time-budget out; --preset quick searches least, and --dry-run says how "
+                "long it takes",
+            )
         return self
 
     @property
     def textured(self) -> bool:
-        """Whether the noise starts from textures that JPEG keeps, and not from random tiles."""
+        """Whether the noise is a choice of textures that JPEG keeps, and not optimised tiles."""
         return Harden.JPEG in self.harden and self.binding is Binding.FEATURES
 
     @property
     def effort(self) -> Effort:
-        """The preset's counts with this config's own on top, but for what is found by trying."""
+        """The preset's counts with this config's own on top, but for what is found by trying.
+
+        After a search no rounds are done, since they would lose much of what JPEG keeps, unless
+        this config asks for some.
+        """
         own = {
             "outer_lr": TEXTURES_RATE if self.textured else None,
-            "rounds": self.rounds,
+            "rounds": 0 if self.textured and self.rounds is None else self.rounds,
             "outer_steps": self.outer_steps,
             "batch_size": None if self.batch_size == AUTO else self.batch_size,
         }

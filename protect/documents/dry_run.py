@@ -37,11 +37,12 @@ class Duration(Document):
 
     Attributes:
         read: Reading all pictures, which the dry run has done.
-        optimise: All rounds, by those that were done for a try; None where none could be.
+        optimise: The search for textures if there is one, and all rounds, by those that were done
+            for a try; None where none could be.
         write: Encoding and measuring all pictures, by some; without what the disk takes.
         rounds: That the run will do.
         timed_rounds: That were done for a try.
-        not_timed: Why no round was; empty if some were.
+        not_timed: Why no round could be; empty otherwise.
     """
 
     read: float

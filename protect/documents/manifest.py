@@ -178,7 +178,8 @@ class Manifest(Document):
         surrogate: Network that the noise was optimised against.
         target_mapping: Which incorrect classes each class was bound to.
         patterns: Class name -> fingerprint of its noise.
-        bound: Share of pictures that the outer steps found taken for their target, by round.
+        bound: Share of pictures that the outer steps found taken for their target, by round; where
+            textures were searched, the share of clean pictures that heads took for others is first.
         images: One record per published picture, sorted by source.
         refused: Pictures left out, with the reason.
         ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.

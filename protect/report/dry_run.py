@@ -49,10 +49,9 @@ def _time(needed: Duration) -> str:
     if needed.optimise is None:
         return f"{ends}; optimising not timed: {needed.not_timed}"
     whole = duration(needed.read + needed.optimise + needed.write)
-    return (
-        f"about {whole}: {ends}, {duration(needed.optimise)} optimising ({needed.rounds} rounds, "
-        f"{needed.timed_rounds} timed here)"
-    )
+    rounds = f"{needed.rounds} rounds, {needed.timed_rounds} timed here"
+    how = f"optimising ({rounds})" if needed.rounds else "choosing textures"
+    return f"about {whole}: {ends}, {duration(needed.optimise)} {how}"
 
 
 def _disk(needed: Room) -> str:

@@ -67,8 +67,7 @@ def run_summary(manifest: Manifest) -> RenderableType:
     )
     table.add_row("quality", similarity(quality))
     table.add_row(
-        "binding",
-        f"{manifest.bound[-1]:.0%} of pictures taken for their target in the last round",
+        "binding", f"{manifest.bound[-1]:.0%} of the last pictures taken for incorrect classes"
     )
     table.add_row("surrogate", f"{manifest.surrogate.name} at {manifest.surrogate.input_size} px")
     timing = manifest.timing

@@ -8,7 +8,7 @@ from bait.test_engine import Net, Table
 from torch import Tensor, nn
 
 from protect.bait import start
-from protect.bait.choice import Classes, Shown, choose, taken_for_themselves
+from protect.bait.choice import Classes, Shown, choose, misled, taken_for_themselves
 from protect.bait.harden import QUALITY, plain, views_of
 from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
@@ -16,7 +16,6 @@ from protect.bait.start import (
     FEWEST_TEXTURES,
     SMALLEST_BATCH,
     TRIED_SIDE,
-    Cost,
     Search,
     dealt_start,
     draw_pictures,
@@ -24,6 +23,8 @@ from protect.bait.start import (
 )
 from protect.bait.textures import TILE, kept_by_jpeg
 from protect.config.choices import Harden
+from protect.errors import ConfigError
+from protect.system.processes import Place
 
 CLASSES, SIDE, EACH, BUDGET = 3, 32, 12, 8
 
@@ -52,7 +53,7 @@ def search(surrogate: nn.Module | None = None, each: int = EACH, **changes) -> S
         settings.get("patterns") or patterns(),
         pictures(),
         settings["views"],
-        rounds_pictures=each * CLASSES * FEWEST_TEXTURES // 10,
+        each=each,
         batch_size=settings["batch_size"],
         seed=settings["seed"],
     )
@@ -193,15 +194,27 @@ def test_seeds_decide():
     assert not torch.equal(tables[0].weight, tables[2].weight)
 
 
-def test_without_time_for_pictures_the_textures_stay_as_dealt():
+def test_it_tells_which_incorrect_classes_the_heads_take_clean_pictures_for():
+    strength = torch.zeros(20)
+    strength[[4, 11, 17]] = 30.0
+    shown, classes = shown_of(strength)
+    found = misled([shown, shown], classes, torch.tensor([4, 11, 17]), draws())
+    assert found.y.tolist() == 2 * classes.clean.tolist()
+    assert found.targets.shape == found.y.shape
+    assert (found.targets != found.y).all()
+    assert found.share > 0.3
+    dull = misled([shown], classes, torch.tensor([0, 1, 2]), draws())
+    assert (dull.targets != dull.y).all()
+    assert dull.share == 0  # each is taken for what it is
+
+
+def test_what_it_tells_is_of_the_textures_it_took():
     table = patterns()
-    dealt = table.weight.clone()
-    found = search(patterns=table, each=FEWEST - 1)
-    assert found.steps == 0
-    found.run(lambda: pytest.fail("nothing is shown"))
-    assert torch.equal(table.weight, dealt)
-    assert table.anchor is None
-    assert found.cost() == Cost(0.0, 0)
+    found = search(patterns=table)
+    told = found.run(lambda: None)
+    assert len(told.y) == len(found.networks) * len(found.clean)
+    assert told.y.unique().tolist() == told.targets.unique().tolist() == list(range(CLASSES))
+    assert (told.targets != told.y).all()
 
 
 def test_its_time_is_foretold():
@@ -243,10 +256,29 @@ def test_no_batch_is_too_small_for_statistics(count, sizes):
     assert torch.equal(torch.cat(parts), torch.arange(count))
 
 
-@pytest.mark.parametrize(("pictures_a_round", "each"), [(1536, 16), (600, 6), (575, 0), (8, 0)])
-def test_how_much_is_shown_follows_the_rounds(pictures_a_round, each):
-    """Of 10 classes and 96 textures, for ten rounds' worth."""
-    assert pictures_of_each(pictures_a_round, 96, 10) == each
+@pytest.mark.parametrize(("shown", "each"), [(15360, 16), (6000, 6), (5760, 6)])
+def test_how_many_pictures_are_shown(shown, each):
+    """Of 10 classes with 96 textures."""
+    assert pictures_of_each(shown, 10) == each
+
+
+@pytest.mark.parametrize(
+    ("shown", "classes", "most"), [(5759, 10, 9), (15360, 27, 26), (15360, 1000, 26), (0, 5, 0)]
+)
+def test_too_many_classes_are_refused_and_it_is_said_how_many_there_is_time_for(
+    shown, classes, most
+):
+    with pytest.raises(ConfigError, match=f"time for {most} classes of {classes}"):
+        pictures_of_each(shown, classes)
+    if most:
+        assert pictures_of_each(shown, most) >= FEWEST
+
+
+def test_fewer_pictures_than_processes_are_refused(monkeypatch):
+    many = Place(rank=0, count=CLASSES * EACH + 1, local_rank=0, local_count=1)
+    monkeypatch.setattr(start, "place", lambda: many)
+    with pytest.raises(ConfigError, match="36 pictures to show, and 37 processes"):
+        search()
 
 
 def test_pictures_are_drawn_class_by_class():

@@ -65,7 +65,8 @@ def test_c44_each_picture_carries_the_texture_of_its_class_from_another_place(
                 moved = np.roll(first, (row, column), axis=(0, 1))
                 shifted.setdefault(moved.tobytes(), (row, column))
         places = {shifted[change.tobytes()] for change in changes}
-        assert len(places) > 20
+        assert len(shifted) >= 8  # a single wave looks the same from places a period apart
+        assert len(places) > min(20, 0.7 * len(shifted))
         mean = np.mean(changes, axis=0)
         assert mean.std() < first.std() / 3
 
