@@ -45,7 +45,7 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 """torchvision's DenseNet files still say "norm.1" where the network says "norm1"."""
 
-_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, timm.layers.RmsNorm)
+_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, timm.layers.norm.RmsNorm)
 
 _REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What networks raise for an input size, and timm's filters for a file, that does not suit them."""
