@@ -61,7 +61,7 @@ class Effort(Frozen):
     """Counts and rates of the bi-level loop (method section 3).
 
     Attributes:
-        rounds: Rounds of the loop; the curriculum splits them into three stages. None where the
+        rounds: Rounds of the loop; the curriculum splits them into three stages. 0 where the
             noise is chosen by a search.
         outer_steps: Outer updates of the noise in each round.
         batch_size: Images in each inner and outer step.
