@@ -32,8 +32,8 @@ from protect.generation import (
     fit_batches,
     new_engine,
     new_search,
+    refuse_many_classes,
     refuse_to_try_batches,
-    searched_pictures,
 )
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
@@ -113,8 +113,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    if config.textured:
-        searched_pictures(config, len(listing.classes))
+    refuse_many_classes(config, len(listing.classes))
     resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
 
     # 2. Every picture is decoded.

@@ -84,6 +84,16 @@ def searched_pictures(config: RunConfig, classes: int) -> int:
     return pictures_of_each(shown, classes)
 
 
+def refuse_many_classes(config: RunConfig, classes: int) -> None:
+    """Stop where textures are searched and there are more classes than there is time for.
+
+    Raises:
+        ConfigError: If the preset has no time for so many classes.
+    """
+    if config.textured:
+        searched_pictures(config, classes)
+
+
 def new_search(engine: Engine, config: RunConfig) -> Search | None:
     """Set up the search among textures; None where the noise begins at random."""
     if not config.textured:

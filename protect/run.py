@@ -27,10 +27,10 @@ from protect.generation import (
     new_engine,
     optimise,
     plan_rounds,
+    refuse_many_classes,
     refuse_to_try_batches,
     save_progress,
     search_start,
-    searched_pictures,
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
@@ -113,8 +113,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    if config.textured:
-        searched_pictures(config, len(listing.classes))
+    refuse_many_classes(config, len(listing.classes))
     settings = settings_of_bytes(config, listing)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 

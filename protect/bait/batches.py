@@ -70,7 +70,7 @@ def _rehearse(engine: Engine, batch_size: int) -> None:
     before = {name: value.clone() for name, value in pack(engine).items()}
     engine.effort = effort.model_copy(
         update={
-            "rounds": max(1, effort.rounds),
+            "rounds": max(1, effort.rounds),  # this one, where the run does none
             "batch_size": batch_size,
             "outer_steps": min(TRIED_STEPS, effort.outer_steps),
         }

@@ -101,7 +101,7 @@ def _plan_cell(
         recipe=recipe,
         control=trainings("originals", recipe),
         protected=trainings("protected", recipe),
-        alone=trainings("clean share", _alone(recipe, material, config, layer_norm))
+        alone=trainings("clean share", _alone(recipe, material, config))
         if recipe.clean_share
         else (),
     )
@@ -172,7 +172,7 @@ def run_cell(
     )
 
 
-def _alone(recipe: Recipe, material: Material, config: VerifyConfig, layer_norm: bool) -> Recipe:
+def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
     """Return how a stranger would do without the protected pictures, with the clean share only.
 
     Few pictures need more epochs; so that more chances do not raise the floor, it is the accuracy
@@ -181,7 +181,13 @@ def _alone(recipe: Recipe, material: Material, config: VerifyConfig, layer_norm:
     if recipe.refit:
         return replace(recipe, epochs=0)
     few = max(len(material.class_index), round(len(material.originals) * recipe.clean_share))
-    full = recipe_for(Mode.FULL, few, epochs=config.epochs, lr=config.lr, layer_norm=layer_norm)
+    full = recipe_for(
+        Mode.FULL,
+        few,
+        epochs=config.epochs,
+        lr=config.lr,
+        layer_norm=recipe.optimiser == "adamw",
+    )
     return replace(full, clean_share=recipe.clean_share)
 
 

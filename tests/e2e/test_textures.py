@@ -231,3 +231,4 @@ def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
 
     assert is_a_window_of_its_texture(noise("blue/0.png"))
     assert not is_a_window_of_its_texture(noise("red/0.png"))
+    assert cli("check", out).exit_code == 0
