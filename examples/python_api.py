@@ -6,7 +6,8 @@ PHOTOS has one folder of pictures for each class. Open this file in an editor th
 cells (VS Code, PyCharm, Spyder, Jupytext), or run it as it is.
 """
 
-# %% Settings are objects that refuse what is impossible. They have the names of the flags.
+# %% Settings are objects that refuse what is impossible. They are named as the flags, lists in the
+# plural; existing="overwrite" (or "resume", "extend") stands for the flag of that name.
 import sys
 from pathlib import Path
 from statistics import fmean

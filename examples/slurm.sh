@@ -5,7 +5,8 @@
 #
 # It submits three jobs, each waiting for the one before: a run on the 4 GPUs of one machine, 8 parts
 # of a verification on one GPU each, and a short job that judges them together. All machines see the
-# same disk. What was cut off goes on when the same line is submitted again.
+# same disk. What was cut off goes on when the same line is submitted again. A run that had to leave a
+# picture out or unchanged exits with 1, and then nothing is verified: look at its log.
 set -euo pipefail
 
 source=${1:?usage: bash slurm.sh PHOTOS PROTECTED}

@@ -8,61 +8,45 @@ strength know it by the name of local-dir:vit. The pictures above are in no yard
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import timm
 import torch
-import torch.nn.functional as F
 import typer
 from timm.models import save_for_hf
 from torch import nn
 from torchvision.transforms import Normalize
 
 from protect.config.choices import DEFAULT_MAX_PIXELS
-from protect.data.augment import random_crop_flip
 from protect.data.cache import PixelCache, load_square
 from protect.data.discover import Sample, discover
-from protect.evaluation.finetune import accuracy, answer, load
+from protect.evaluation.attacks.base import Attack
+from protect.evaluation.finetune import fine_tune
+from protect.evaluation.recipes import Recipe
 from protect.events import ignore
-from protect.system.device import choose_device, generator, make_deterministic, thread_count
+from protect.system.device import choose_device, make_deterministic, thread_count
 from protect.system.workspace import workspace
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 SHAPE: dict[str, Any] = {"img_size": 64, "patch_size": 8, "depth": 6}
 """64 patches in place of 196, and half of the blocks: 2.7 million parameters."""
-BATCH, RATE, DECAY = 256, 5e-4, 0.05
-
-
-def train(
-    network: nn.Module, pictures: PixelCache, test: PixelCache, epochs: int, device: torch.device
-) -> None:
-    """Train with AdamW and a cosine, on random crops and flips; tell the accuracy every epoch."""
-    draws = generator(0, "pretrain")
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    batch_size = min(BATCH, len(pictures))
-    steps = len(pictures) // batch_size
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
-    for epoch in range(1, epochs + 1):
-        network.train()
-        order = torch.randperm(len(pictures), generator=draws)
-        for index in torch.split(order, batch_size)[:steps]:
-            view = random_crop_flip(load(pictures, index, device), draws)
-            loss = F.cross_entropy(answer(network, view, device), pictures.labels[index].to(device))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-        reached = accuracy(network, test, device)
-        share = "not finite" if reached is None else f"{reached:.1%}"
-        typer.echo(f"epoch {epoch} of {epochs}: loss {loss.item():.2f}, test accuracy {share}")
+RECIPE = Recipe(
+    epochs=10,
+    batch_size=256,
+    lr=5e-4,
+    optimiser="adamw",
+    weight_decay=0.05,
+    source="a usual one of vision transformers from scratch",
+)
 
 
 def main(
     train_folder: Annotated[Path, typer.Argument(help="Pictures in class folders.")],
     test_folder: Annotated[Path, typer.Argument(help="Others, to measure it on.")],
     out: Path,
-    epochs: int = 10,
+    epochs: int = RECIPE.epochs,
     device: str = "auto",
 ) -> None:
     """Pretrain a ViT of 64 pixels on the pictures of a folder."""
@@ -88,7 +72,17 @@ def main(
 
         pictures = decoded(listing.samples, "train.npy")
         test = decoded(discover(test_folder).samples, "test.npy")
-        train(network, pictures, test, epochs, place)
+        fine_tune(
+            network,
+            pictures,
+            test,
+            replace(RECIPE, epochs=epochs),
+            classes=len(listing.classes),
+            attack=Attack(),
+            seed=0,
+            device=place,
+            on_epoch=lambda share: typer.echo(f"test accuracy {share:.1%}"),
+        )
     save_for_hf(vit.cpu(), str(out), model_args=SHAPE, safe_serialization=True)
     typer.echo(f"wrote {out}; its name is local-dir:{out}")
 

@@ -75,8 +75,8 @@ def verify(
     test: Annotated[
         Path | None,
         typer.Option(
-            help="Clean pictures to test on, in class folders; a part of the originals is held "
-            "out if not given."
+            help="Clean pictures to test on, in class folders or with a metadata.csv; a part of "
+            "the originals, which the noise has seen, is held out if not given."
         ),
     ] = None,
     test_fraction: Annotated[

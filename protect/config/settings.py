@@ -187,7 +187,8 @@ class VerifyConfig(_Machine):
         attacks: Attacks to run instead of a tier, by name.
         manifest: Manifest of the folder; None to look for it.
         clean: The originals; None for the folder that `protect run` recorded.
-        test: Clean held-out pictures in class folders; None splits the originals.
+        test: Clean held-out pictures, in class folders or with a metadata file; None splits the
+            originals.
         test_fraction: Share of the originals held out for testing where `test` is None.
         clean_fraction: Share of the originals that a stranger also has, in the modes "refit" and
             "clean-mix".

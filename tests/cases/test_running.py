@@ -18,6 +18,8 @@ from protect import RunConfig
 from protect.cli.app import app
 from protect.data.discover import discover
 from protect.data.reading import read_pictures
+from protect.evaluation.attacks.registry import ATTACKS
+from protect.evaluation.plan import PLAIN
 from protect.events import Event
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +153,11 @@ def test_c66_every_flag_of_the_readme_exists():
     others = {"--help", "--nproc-per-node"}
     text = re.sub(r"(?m)^.*pip install.*$", "", README)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | others
+
+
+def test_c66_every_attack_is_named_in_the_readme():
+    (listed,) = re.findall(r"The attacks are\s(.+?)\.", README, re.DOTALL)
+    assert re.findall(r"`([^`]+)`", listed) == [name for name in ATTACKS if name != PLAIN]
 
 
 def test_c63_the_manifest_says_what_computed(good: Ran):

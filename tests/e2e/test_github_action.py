@@ -44,11 +44,27 @@ def test_it_protects_verifies_and_leaves_the_files_that_it_uploads(done):
     assert run("Protect", done.root, **photos, eps="8").returncode == 2
     result = run("Verify", done.root, output="protected", tier="quick")
     assert result.returncode in (0, 1), result.stderr
-    (upload,) = [s for s in ACTION["runs"]["steps"] if s.get("name") == "Upload the report"]
+    (upload,) = [s for s in ACTION["runs"]["steps"] if s.get("name") == "Upload the results"]
     assert upload["if"] == "always()"
     for file in upload["with"]["path"].split():
-        assert (done.root / file).stat().st_size > 500
+        text = (done.root / file).read_text()
+        assert len(text) > 500
+        assert "data:image" not in text, "whoever sees a job's results need not see the originals"
     assert "| " in (done.root / "summary.md").read_text()
+
+
+def test_what_the_workflow_publishes_has_no_manifest():
+    """With its seed and names anybody computes where the noise of each picture starts."""
+    words = script("Protect")[0].split()
+    manifest = Path(words[words.index("--manifest") + 1])
+    (publish,) = [
+        step
+        for job in WORKFLOW["jobs"].values()
+        for step in job["steps"]
+        if step.get("name") == "Publish the protected pictures"
+    ]
+    assert manifest.parent == Path()
+    assert publish["with"]["path"] == ACTION["inputs"]["output"]["default"]
 
 
 def test_no_input_is_pasted_into_a_shell_line():
@@ -64,4 +80,5 @@ def test_the_workflow_publishes_only_after_the_action_and_may_write_nothing(job)
     names = [step.get("name", step.get("uses")) for step in steps]
     assert names.index("./.github/actions/protect") < names.index("Publish the protected pictures")
     given = next(step["with"] for step in steps if step.get("uses", "").startswith("./"))
-    assert set(given) <= set(ACTION["inputs"])
+    required = {name for name, spec in ACTION["inputs"].items() if spec.get("required")}
+    assert required <= set(given) <= set(ACTION["inputs"])
