@@ -13,7 +13,7 @@ from protect.config.values import Eps
 from protect.data.decode import Picture, decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
-from protect.data.walk import IMAGE_SUFFIXES, printable_name
+from protect.data.walk import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
 from protect.documents.manifest import ImageRecord, Manifest
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
@@ -22,7 +22,7 @@ from protect.output.compare import Comparison, compare
 from protect.output.manifest_place import find_manifest
 from protect.output.state_folder import StateFolder
 from protect.system.device import thread_count
-from protect.system.files import is_within, sha256_of, stays_below
+from protect.system.files import is_within, sha256_if_readable, stays_below
 from protect.system.parallel import ordered_map
 
 
@@ -86,8 +86,13 @@ def examine_folder(config: CheckConfig, listener: Listener = ignore) -> Examinat
     notes = []
     if source is None:
         notes.append("the originals are not at hand, so the budget was not measured again")
+    elif (labels := _label_table(config.protected)) is None and manifest.labels.kind == "csv":
+        notes.append(
+            "the --labels table of the run is not at hand, so the labels of the originals were not "
+            "compared, nor whether each has a copy"
+        )
     else:
-        problems += _original_labels(config.protected, source, manifest, file.name)
+        problems += _original_labels(source, labels, manifest, file.name)
     pairs = {
         record.source: finding.pair
         for record, finding in zip(manifest.images, findings, strict=True)
@@ -132,7 +137,7 @@ def _examine(
         return _Finding((_problem(record, "missing", "the file is gone"),))
     problems = []
     picture, digest = _read(path, max_pixels)
-    if digest != record.output_sha256:
+    if digest not in ("", record.output_sha256):
         problems.append(_problem(record, "changed", "its bytes are not those that were written"))
     if isinstance(picture, ImageRefused):
         return _Finding((*problems, _problem(record, "unreadable", picture.message)))
@@ -147,7 +152,7 @@ def _examine(
         gone = Problem(file=record.source, kind="original", message="the original is gone")
         return _Finding((*problems, gone))
     original, digest = _read(original_path, max_pixels)
-    if digest != record.source_sha256:
+    if digest not in ("", record.source_sha256):
         other = "the original is not the file that was protected"
         problems.append(Problem(file=record.source, kind="original", message=other))
     if isinstance(original, ImageRefused):
@@ -170,11 +175,11 @@ def _examine(
 
 
 def _read(path: Path, max_pixels: int) -> tuple[Picture | ImageRefused, str]:
-    """Return the picture in a file, or why there is none, and the digest of the file."""
+    """Return the picture in a file, or why there is none, and the digest of what can be read."""
     try:
         picture = decode(path, max_pixels)
     except ImageRefused as refusal:
-        return refusal, sha256_of(path)
+        return refusal, sha256_if_readable(path)
     return picture, picture.sha256
 
 
@@ -212,9 +217,10 @@ def _contradictions(manifest: Manifest, file: str) -> Iterator[Problem]:
 def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:
     """Find pictures that the manifest does not know: they are not protected."""
     known = {image.output for image in manifest.images}
+    pictures = IMAGE_SUFFIXES | UNREADABLE_SUFFIXES
     for path in sorted(protected.rglob("*")):
         name = path.relative_to(protected).as_posix()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and name not in known:
+        if path.suffix.lower() in pictures and path.is_file() and name not in known:
             yield Problem(
                 file=printable_name(name),
                 kind="extra",
@@ -256,14 +262,18 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
             )
 
 
+def _label_table(protected: Path) -> Path | None:
+    """Return the `--labels` table of the run, if it had one that is still there."""
+    recorded = StateFolder.of(protected).read_run()
+    if recorded is None or recorded.labels is None or not recorded.labels.is_file():
+        return None
+    return recorded.labels
+
+
 def _original_labels(
-    protected: Path, source: Path, manifest: Manifest, file: str
+    source: Path, labels: Path | None, manifest: Manifest, file: str
 ) -> Iterator[Problem]:
     """Compare the labels of the manifest with those of the originals, as `run` read them."""
-    recorded = StateFolder.of(protected).read_run()
-    labels = recorded.labels if recorded is not None else None
-    if manifest.labels.kind == "csv" and (labels is None or not labels.is_file()):
-        return
     try:
         listing = discover(source, labels)
     except ProtectError as error:

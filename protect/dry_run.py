@@ -32,6 +32,7 @@ from protect.generation import (
     fit_batches,
     new_engine,
     new_search,
+    pictures_to_search,
     refuse_many_classes,
     refuse_to_try_batches,
 )
@@ -124,6 +125,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             accelerated=device.type != "cpu",
             threads=threads,
             max_pixels=config.max_pixels,
+            keep=pictures_to_search(config, len(listing.classes)),
             listener=listener,
         )
     facts = DryRun(

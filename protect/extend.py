@@ -29,8 +29,8 @@ from protect.output.growth import (
     Look,
     Plan,
     compare_source,
-    copies_in_other_classes,
     make_plan,
+    new_copies_in_other_classes,
     refuse_foreign_files,
     refuse_other_source,
 )
@@ -94,7 +94,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     plan = make_plan(looks, earlier)
     refuse_other_source(plan, earlier, config.source)
     refuse_foreign_files(plan, earlier)
-    notes = copies_in_other_classes(looks, earlier)
+    notes = new_copies_in_other_classes(looks, earlier)
     changes = _changes(plan)
     _announce(plan, changes, notes, earlier, listener)
     if noise.shape[1] == 1:

@@ -84,14 +84,18 @@ def searched_pictures(config: RunConfig, classes: int) -> int:
     return pictures_of_each(shown, classes)
 
 
+def pictures_to_search(config: RunConfig, classes: int) -> int:
+    """Return how many pictures a search shows of all classes; 0 where nothing is searched."""
+    return searched_pictures(config, classes) * classes if config.textured else 0
+
+
 def refuse_many_classes(config: RunConfig, classes: int) -> None:
     """Stop where textures are searched and there are more classes than there is time for.
 
     Raises:
         ConfigError: If the preset has no time for so many classes.
     """
-    if config.textured:
-        searched_pictures(config, classes)
+    pictures_to_search(config, classes)
 
 
 def new_search(engine: Engine, config: RunConfig) -> Search | None:
@@ -211,8 +215,10 @@ def _run_rounds(engine: Engine, pace: Pace | None, state: StateFolder, listener:
     saved = time.monotonic()
     while not engine.finished:
         done = engine.advance()
-        if pace is not None and pace.keep(engine):
-            listener(Notice(pace.notes[-1], "warning"))
+        if pace is not None and (slower := pace.keep(engine)):
+            listener(Notice(slower, "warning"))
+            if is_first():
+                state.note(slower)
         listener(
             StageAdvanced(
                 status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "

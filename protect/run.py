@@ -165,11 +165,16 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         if not resumed:
             from_first(
                 lambda: begin(
-                    config.output, settings, config.source, config.labels, reading.digests
+                    config.output,
+                    settings,
+                    config.source,
+                    config.labels,
+                    listing.labels.file,
+                    reading.digests,
                 )
             )
         manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
-        if searched:
+        if config.textured and not saved:
             from_first(lambda: save_progress(engine, state))
         noise, optimised = optimise(engine, pace, state, listener)
 
@@ -213,7 +218,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         images=images,
         refused=reading.refused,
         ignored=listing.ignored,
-        notes=listing.notes + reading.notes + (pace.notes if pace else ()),
+        notes=listing.notes + reading.notes + from_first(state.notes),
         processes=place().count,
         timing=Timing(
             read=read_clock.seconds,

@@ -111,7 +111,9 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=tuple(cells),
         not_run=(*_of_other_shards(every, specs), *not_run(every)),
-        quality=Quality.of(subject.images, subject.promised_levels),
+        quality=Quality.of(
+            [pair.quality for pair in subject.pairs.values()], subject.promised_levels
+        ),
         split=split,
         notes=subject.notes,
         environment=Tool(**tool_facts(device)),

@@ -50,8 +50,8 @@ def least_distinct(features: Tensor, y: Tensor, classes: int) -> int:
     centre = features.mean(dim=0)
     ratios = torch.full((classes,), torch.inf)
     for k in range(classes):
-        own = features[y == k]
-        if len(own) > 1:
-            spread = (own - own.mean(dim=0)).square().sum(dim=1).mean()
-            ratios[k] = (own.mean(dim=0) - centre).square().sum() / spread
+        members = features[y == k]
+        if len(members) > 1:
+            spread = (members - members.mean(dim=0)).square().sum(dim=1).mean()
+            ratios[k] = (members.mean(dim=0) - centre).square().sum() / spread
     return int(ratios.nan_to_num(torch.inf).argmin())

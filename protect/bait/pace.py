@@ -30,9 +30,6 @@ class Pace:
         budget: Wall-clock time of the whole run.
         started: When the run began, by `time.monotonic`.
         writing: Seconds that will be needed after the rounds.
-
-    Attributes:
-        notes: What the owner should know about changes of the plan.
     """
 
     def __init__(self, budget: TimeBudget, started: float, writing: float) -> None:
@@ -40,7 +37,6 @@ class Pace:
         self.started = started
         self.writing = writing
         self.end = started + budget.seconds - writing
-        self.notes: tuple[str, ...] = ()
         self.laps: deque[float] = deque(maxlen=LAPS)
 
     def plan(self, engine: Engine, most: int) -> float:
@@ -65,24 +61,23 @@ class Pace:
         engine.plan(from_first(lambda: self._fitting(seconds, most)))
         return seconds
 
-    def keep(self, engine: Engine) -> bool:
+    def keep(self, engine: Engine) -> str:
         """Make the rounds fewer if those left would overrun; call it after each.
 
         Returns:
-            Whether it did.
+            What the owner should know about it; nothing where the plan is kept.
         """
         self.laps.append(time.monotonic())
         rounds = from_first(lambda: self._still_fitting(engine))
         if rounds == engine.effort.rounds:
-            return False
-        self.notes += (
-            f"the machine has become slower: from round {engine.round} on {rounds} rounds are "
-            f"planned, no longer {engine.effort.rounds}, so --rounds {rounds} does not make quite "
-            "the same noise",
-        )
+            return ""
+        planned = engine.effort.rounds
         engine.plan(rounds)
         self.laps.clear()
-        return True
+        return (
+            f"the machine has become slower: from round {engine.round} on {rounds} rounds are "
+            f"planned, no longer {planned}, so --rounds {rounds} does not make quite the same noise"
+        )
 
     def _fitting(self, seconds: float, most: int) -> int:
         now = time.monotonic()

@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from protect.config.choices import DEFAULT_MAX_PIXELS
 from protect.data.tiff_errors import tiff_errors
@@ -213,6 +213,9 @@ def _read(stored: io.BufferedReader, max_pixels: int) -> Picture:
     if profile is not None and not _fits(profile, channels=pixels.shape[2]):
         profile = None
         notes.append("its colour profile does not fit its pixels and is left out")
+    elif profile is not None and len(profile) > PngImagePlugin.MAX_TEXT_CHUNK:
+        profile = None
+        notes.append("its colour profile is larger than a PNG may have it and is left out")
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Picture(pixels, alpha, profile, tuple(notes), digest, file.seek(0, os.SEEK_END))

@@ -13,8 +13,8 @@ from protect.documents.manifest import Refused
 from protect.errors import ImageRefused
 from protect.events import Listener, StageAdvanced
 
-SAMPLE = 256
-"""Pictures that are kept: two batches of the engine's, or more."""
+FEWEST_KEPT = 256
+"""Pictures: two batches of the engine's, or more."""
 
 
 def scan_pictures(
@@ -24,6 +24,7 @@ def scan_pictures(
     accelerated: bool,
     threads: int,
     max_pixels: int,
+    keep: int,
     listener: Listener,
 ) -> Reading:
     """Find what `read_pictures` would find, without writing anything.
@@ -34,11 +35,13 @@ def scan_pictures(
         accelerated: Whether a GPU computes.
         threads: Decoding threads.
         max_pixels: Larger pictures are refused.
+        keep: How many pictures are wanted in memory; as many, or 256 if that is more, where there
+            are so many.
         listener: Told of each picture.
 
     Returns:
-        The same as `read_pictures`, but that `pictures` are up to 256 of them, spread over the
-        samples, in memory.
+        The same as `read_pictures`, but that `pictures` are at least so many of them, spread over
+        the samples, in memory.
     """
     size, grid = choose_size_and_grid(listing, size, accelerated, max_pixels)
     samples, refused = [], list(listing.refused)
@@ -57,7 +60,7 @@ def scan_pictures(
         samples.append(sample)
         if grid.exact and found != (grid.height, grid.width):
             grid = square(size)
-    kept = samples[:: -(-len(samples) // SAMPLE) or 1]
+    kept = samples[:: max(1, len(samples) // max(keep, FEWEST_KEPT))]
     pictures, _, _ = build_cache(
         kept,
         listing.class_index,

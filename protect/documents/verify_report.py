@@ -1,11 +1,10 @@
 """The report of a verification: what was trained, on what, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from statistics import fmean
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from protect.documents.document import SCHEMA_VERSION, Document, Network, Tool
-from protect.documents.manifest import ImageRecord
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -43,8 +42,24 @@ class Training(Document):
     source: str
 
 
+class Change(Protocol):
+    """How far a published picture is from its original, as measured or as recorded."""
+
+    @property
+    def linf_levels(self) -> int:
+        """Largest change of any channel of any pixel, in 8-bit levels."""
+
+    @property
+    def psnr(self) -> float | None:
+        """Peak signal-to-noise ratio in dB; None where not one pixel changed."""
+
+    @property
+    def ssim(self) -> float | None:
+        """Structural similarity; None where a side is below its window."""
+
+
 class Quality(Document):
-    """How far the pictures that trained are from their originals, measured on the files.
+    """How far the published pictures are from their originals.
 
     Attributes:
         n: Pictures compared.
@@ -65,13 +80,13 @@ class Quality(Document):
     ssim_worst: float | None
 
     @classmethod
-    def of(cls, images: Sequence[ImageRecord], promised_levels: int | None) -> Self:
-        """Sum up the records of one picture or more."""
-        psnr = [image.psnr for image in images if image.psnr is not None]
-        ssim = [image.ssim for image in images if image.ssim is not None]
+    def of(cls, changes: Collection[Change], promised_levels: int | None) -> Self:
+        """Sum up the changes of one picture or more."""
+        psnr = [change.psnr for change in changes if change.psnr is not None]
+        ssim = [change.ssim for change in changes if change.ssim is not None]
         return cls(
-            n=len(images),
-            linf_levels=max(image.linf_levels for image in images),
+            n=len(changes),
+            linf_levels=max(change.linf_levels for change in changes),
             promised_levels=promised_levels,
             psnr_mean=fmean(psnr) if psnr else None,
             psnr_worst=min(psnr, default=None),

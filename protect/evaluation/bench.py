@@ -149,7 +149,8 @@ class Bench:
         def features(what: str, edit: str, chosen: Callable[[], PixelCache]) -> Features:
             edited_by = attack.name if attack.overrides(edit) else Attack.name
             return self._shelf.get(
-                (*group, what, edited_by), lambda: embed(body(), chosen(), self.device)
+                (*group, what, edited_by),
+                lambda: embed(body(), chosen(), self.device, recipe.batch_size),
             )
 
         train, test = standardised(
@@ -169,11 +170,12 @@ class Bench:
             return learned
         body = FeaturesOnly(backbone)
         features, tests = standardised(
-            embed(body, clean, self.device), embed(body, test, self.device)
+            embed(body, clean, self.device, recipe.batch_size),
+            embed(body, test, self.device, recipe.batch_size),
         )
         layer = fresh_layer(features, self._classes, training.seed)
         refit(layer, features)
-        refitted = accuracy(layer, tests, CPU)
+        refitted = accuracy(layer, tests, CPU, recipe.batch_size)
         return Learned((0.0,), recipe.epochs) if refitted is None else Learned((refitted,))
 
     def _prepared(self, training: Training, attack: Attack) -> Prepared:

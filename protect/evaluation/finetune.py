@@ -15,6 +15,7 @@ from protect.evaluation.recipes import Recipe
 from protect.system.device import batches_fit, generator, global_draws, moved
 
 TEST_BATCH = 256
+"""Pictures that are tested at once, where twice a step of the training is not less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def fine_tune(
         with global_draws(draws, device), batches_fit(batch_size, smallest=2):
             for index in torch.split(order[: steps * batch_size], batch_size):
                 total += learn(index)
-        measured = accuracy(network, test, device)
+        measured = accuracy(network, test, device, recipe.batch_size)
         if measured is None or not math.isfinite(total.item()):
             return Learned((*curve, 0.0), diverged_in=epoch + 1)
         curve.append(measured)
@@ -118,8 +119,26 @@ def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Op
     return torch.optim.SGD(parameters, recipe.lr, momentum, weight_decay=decay)
 
 
-def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float | None:
+def in_test_batches(count: int, batch_size: int) -> tuple[Tensor, ...]:
+    """Split the numbers below `count` for looking only, which takes less memory than training.
+
+    Args:
+        count: N.
+        batch_size: Of a step of the training, for which there is memory.
+    """
+    return torch.split(torch.arange(count), min(TEST_BATCH, 2 * batch_size))
+
+
+def accuracy(
+    network: nn.Module, test: Examples, device: torch.device, batch_size: int
+) -> float | None:
     """Return the share of `test` that `network`, in evaluation mode, gets right.
+
+    Args:
+        network: Takes what `test` has to logits.
+        test: N examples.
+        device: Where `network` is.
+        batch_size: Of a step of its training.
 
     Returns:
         A fraction; None if any answer is not finite, since that is none at all and yet would count
@@ -129,7 +148,7 @@ def accuracy(network: nn.Module, test: Examples, device: torch.device) -> float 
     right = torch.zeros((), dtype=torch.int64, device=device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     with torch.no_grad():
-        for index in torch.split(torch.arange(len(test)), TEST_BATCH):
+        for index in in_test_batches(len(test), batch_size):
             logits = answer(network, load(test, index, device), device)
             right += (logits.argmax(dim=1) == test.labels[index].to(device)).sum()
             finite &= logits.isfinite().all()

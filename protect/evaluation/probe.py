@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protect.evaluation.finetune import TEST_BATCH, Examples, answer, load
+from protect.evaluation.finetune import Examples, answer, in_test_batches, load
 from protect.system.device import generator
 
 REFIT_STEPS = 15
@@ -48,13 +48,16 @@ class FeatureShelf:
         return found
 
 
-def embed(network: nn.Module, pictures: Examples, device: torch.device) -> Features:
+def embed(
+    network: nn.Module, pictures: Examples, device: torch.device, batch_size: int
+) -> Features:
     """Return what `network`, in evaluation mode, makes of every picture, without augmentation.
 
     Args:
         network: Takes (B, 3, H, W) in [0, 1] to features (B, D).
         pictures: N pictures.
         device: Where `network` is.
+        batch_size: Of a step, if `network` were trained.
 
     Returns:
         Features and labels, on the CPU.
@@ -63,7 +66,7 @@ def embed(network: nn.Module, pictures: Examples, device: torch.device) -> Featu
     with torch.no_grad():
         parts = [
             answer(network, load(pictures, index, device), device).cpu()
-            for index in torch.split(torch.arange(len(pictures)), TEST_BATCH)
+            for index in in_test_batches(len(pictures), batch_size)
         ]
     return Features(torch.cat(parts), pictures.labels)
 

@@ -24,7 +24,9 @@ from protect.models.names import LOCAL_DIR, BackboneName, resolve, with_tag
 from protect.models.weights import (
     PACKAGED,
     WeightFile,
+    are_published,
     find_weights,
+    may_download,
     read_state_dict,
     torchvision_weights,
     weights_here,
@@ -45,7 +47,9 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 """torchvision's DenseNet files still say "norm.1" where the network says "norm1"."""
 
-_LAYER_NORMS = (nn.LayerNorm, nn.RMSNorm, timm.layers.norm.RmsNorm)
+_LAYER_NORMS = ("LayerNorm", "RMSNorm", "RmsNorm", "SimpleNorm", "GroupNorm1")
+"""How the names of layers begin that normalise one example at a time, all channels together: those
+of PyTorch, of timm and of networks that bring their own."""
 
 _REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What networks raise for an input size, and timm's filters for a file, that does not suit them."""
@@ -76,7 +80,8 @@ class Backbone(nn.Module):
     @property
     def layer_norm(self) -> bool:
         """Whether it normalises layers, as transformers do, and not only batches."""
-        return any(isinstance(module, _LAYER_NORMS) for module in self.network.modules())
+        kinds = {kind for module in self.network.modules() for kind in type(module).__mro__}
+        return any(kind.__name__.startswith(_LAYER_NORMS) for kind in kinds)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify pictures of any size.
@@ -110,13 +115,17 @@ class _Preprocessing:
 def needs_download(text: str, weights: Mapping[str, Path], offline: bool) -> bool:
     """Say whether `load_backbone` would have to download the weights of a network first.
 
+    Where it would be refused, since downloads are off or nobody publishes them, it would not.
+
     Raises:
         ConfigError: If there is no such network.
         WeightsError: If they are there but damaged.
     """
     name = resolve(text)
     is_given = with_tag(name) in {with_tag(resolve(key)) for key in weights}
-    return not (offline or is_given or name.name.startswith(LOCAL_DIR) or weights_here(name))
+    if is_given or name.name.startswith(LOCAL_DIR) or weights_here(name):
+        return False
+    return may_download(offline) and are_published(name)
 
 
 def load_backbone(

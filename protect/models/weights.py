@@ -142,7 +142,7 @@ def find_weights(name: BackboneName, given: Path | None, offline: bool) -> Weigh
     source = _source(name)
     if source is None:
         raise WeightsError(f"timm publishes no weights of {name}", _hint(name), details)
-    if offline or hub_constants.HF_HUB_OFFLINE:
+    if not may_download(offline):
         raise WeightsError(
             f"no weights of {name} on this machine, and downloads are off",
             f"{_hint(name)}, or run once without --offline and HF_HUB_OFFLINE",
@@ -154,6 +154,16 @@ def find_weights(name: BackboneName, given: Path | None, offline: bool) -> Weigh
         raise WeightsError(
             f"the weights of {name} could not be downloaded: {error}", _hint(name), details
         ) from error
+
+
+def may_download(offline: bool) -> bool:
+    """Say whether downloads are on: neither --offline nor HF_HUB_OFFLINE turns them off."""
+    return not (offline or hub_constants.HF_HUB_OFFLINE)
+
+
+def are_published(name: BackboneName) -> bool:
+    """Say whether its library publishes weights of a network."""
+    return _source(name) is not None
 
 
 def weights_here(name: BackboneName) -> WeightFile | None:

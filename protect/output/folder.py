@@ -11,7 +11,7 @@ from protect.config.choices import Existing
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError, OutputError
-from protect.output.manifest_file import is_our_manifest, listed
+from protect.output.manifest_file import is_our_manifest, label_file_of, listed
 from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import (
     is_within,
@@ -120,9 +120,10 @@ def remove_previous(output: Path) -> None:
     state = StateFolder.of(output)
     names = {record.output for record in state.read_journal().values()}
     names |= listed(output / MANIFEST_NAME).keys()
+    names |= set(filter(None, (label_file_of(output / MANIFEST_NAME),)))
     with suppress(OutputError):
         if (record := state.read_run()) is not None:
-            names |= set(record.unfinished)
+            names |= {*record.unfinished, *filter(None, (record.label_file,))}
             if record.manifest is not None and state.has_written(record.manifest):
                 record.manifest.unlink()
     for name in names:
@@ -130,8 +131,6 @@ def remove_previous(output: Path) -> None:
         if is_within(target, output):
             target.unlink(missing_ok=True)
     (output / MANIFEST_NAME).unlink(missing_ok=True)
-    for kind in ("labels.csv", "labels.jsonl", "metadata.csv", "metadata.jsonl"):
-        (output / kind).unlink(missing_ok=True)
     if output.is_dir():
         for folder in sorted(_folders(output), key=lambda path: len(path.parts), reverse=True):
             if not any(folder.iterdir()):
@@ -249,6 +248,7 @@ def begin(
     settings: Mapping[str, Any],
     source: Path,
     labels: Path | None,
+    label_file: str | None,
     digests: Mapping[str, str],
 ) -> None:
     """Clear what an earlier run left and record the settings, places and pictures of this one."""
@@ -258,6 +258,7 @@ def begin(
         RunRecord(
             source=real_path(source),
             labels=real_path(labels) if labels else None,
+            label_file=label_file,
             settings=dict(settings),
             digests=dict(digests),
         )

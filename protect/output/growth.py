@@ -16,7 +16,7 @@ from protect.events import Listener, StageAdvanced
 from protect.output.earlier import EarlierRun
 from protect.output.names import folded, output_names
 from protect.output.writing import is_current
-from protect.system.files import is_within, sha256_of
+from protect.system.files import is_within, sha256_if_readable
 from protect.system.parallel import ordered_map
 
 MOST_GONE = 0.5
@@ -90,7 +90,8 @@ def compare_source(
 
     def look(sample: Sample) -> Look:
         records = list(filter(None, (since.get(sample.name), before.get(sample.name))))
-        digest = _digest(sample.path) if records else ""
+        # Of a file that cannot be read, decoding says why.
+        digest = sha256_if_readable(sample.path) if records else ""
         for record in records:
             if is_current(record, sample.label, digest, earlier.output):
                 return Look(sample, digest, record)
@@ -176,7 +177,7 @@ def refuse_foreign_files(plan: Plan, earlier: EarlierRun) -> None:
         )
 
 
-def copies_in_other_classes(looks: Iterable[Look], earlier: EarlierRun) -> list[str]:
+def new_copies_in_other_classes(looks: Iterable[Look], earlier: EarlierRun) -> list[str]:
     """Say which new files lie in another class too, to the byte: one of the labels is wrong."""
     before = {(image.source, image.source_sha256) for image in earlier.images.values()}
     first: dict[str, Sample] = {}
@@ -207,10 +208,3 @@ def _leaving(published: Iterable[str], earlier: EarlierRun) -> tuple[str, ...]:
 def _is_same_file(path: Path, other: Path | None) -> bool:
     """Whether two names lead to one file, as they may where case does not count."""
     return other is not None and other.exists() and path.samefile(other)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError:  # decoding says what is wrong with it
-        return ""

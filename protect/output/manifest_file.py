@@ -35,6 +35,14 @@ def listed(path: Path) -> dict[str, str]:
     }
 
 
+def label_file_of(path: Path) -> str | None:
+    """Return the name of the label file that a manifest of ours tells of, if it does."""
+    data = _read_json(path)
+    labels = data.get("labels") if _is_ours(data) else None
+    name = labels.get("file") if isinstance(labels, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())

@@ -32,7 +32,8 @@ def output_names(
     Args:
         sources: POSIX paths below the source folder, with a suffix each.
         settled: Source -> the name it was published under before, which it keeps and no other
-            source gets, unless a folder has that name now.
+            source gets, unless a folder has that name now. That of a source that is gone nobody
+            gets: its copy is still there.
 
     Returns:
         Source -> POSIX path below the output folder, sorted by source. Never the same path twice,
@@ -56,9 +57,10 @@ def output_names(
     owners: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for source, name in (settled or {}).items():
         holders = owners[folded(name)]
-        if source in plain and name not in holders and folded(name) not in folders:
+        if name not in holders and folded(name) not in folders:
             holders[name] = folded(source)
-            names[source] = name
+            if source in plain:
+                names[source] = name
     for source in sorted(plain.keys() - names.keys(), key=turn):
         may_be_plain = _is_png(source) or not is_contested(source)
         for name in _choices(source, may_be_plain):

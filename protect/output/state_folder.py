@@ -26,8 +26,10 @@ class RunRecord(BaseModel):
     Attributes:
         source: Folder of the originals.
         labels: The `--labels` table; None without one.
+        label_file: Name of the label file that is written beside the pictures; None for none.
         settings: All that changes the published bytes, as JSON values.
         digests: Source name -> sha256 of the file, of every picture that was read.
+        notes: What happened meanwhile that the manifest must tell.
         extended: Whether an extension of the finished run was ever begun.
         unfinished: Output names that extensions not yet finished were to write.
         manifest: Where the manifest lies, or will; None for beside the pictures.
@@ -35,8 +37,10 @@ class RunRecord(BaseModel):
 
     source: Path
     labels: Path | None = None
+    label_file: str | None = None
     settings: dict[str, Any]
     digests: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     extended: bool = False
     unfinished: tuple[str, ...] = ()
     manifest: Path | None = None
@@ -54,8 +58,14 @@ class StateFolder:
 
     @classmethod
     def of(cls, output: Path) -> "StateFolder":
-        """Return the state folder that belongs to `output`."""
+        """Return the state folder that belongs to `output`.
+
+        Raises:
+            OutputError: If it is the root of a disk, which nothing can lie beside.
+        """
         output = real_path(output)
+        if not output.name:
+            raise OutputError(f"{output} is the root of a disk", "name a folder on it")
         return cls(output.with_name(output.name + ".state"))
 
     @property
@@ -137,6 +147,17 @@ class StateFolder:
         content = record.model_dump(mode="json")
         text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
         write_atomically(self.run, text.encode() + b"\n")
+
+    def note(self, text: str) -> None:
+        """Keep a note for the manifest of a run that was begun, also past a kill."""
+        record = self.read_run()
+        if record is not None:
+            self.write_run(record.model_copy(update={"notes": (*record.notes, text)}))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the notes of the run."""
+        record = self.read_run()
+        return () if record is None else record.notes
 
     def write_journal(self, records: Iterable[ImageRecord]) -> None:
         """Replace the journals by one that holds just these."""

@@ -161,14 +161,18 @@ class Writer:
             InputError: If the source can no longer be read.
             OutputError: If a link would lead the file out of the output folder.
             MachineError: If the file cannot be written.
-            BrokenPromiseError: If the file read back is not as computed or exceeds the budget.
+            BrokenPromiseError: If the file read back is not as computed or exceeds the budget, or
+                cannot be read at all.
         """
         made = self.render(sample)
         original = made.original
         target = self.target(name)
         write_atomically(target, made.data, is_one_of_many=True)
 
-        written = decode(target, self.max_pixels)
+        try:
+            written = decode(target, self.max_pixels)
+        except ImageRefused as refusal:
+            raise BrokenPromiseError(f"{target} {refusal.message}") from refusal
         if not _same(written.pixels, made.pixels) or not _same(written.alpha, original.alpha):
             raise BrokenPromiseError(f"{target} does not read back as it was written")
         quality = measure(original.pixels, written.pixels)

@@ -165,9 +165,13 @@ def global_draws(draws: torch.Generator, device: torch.device) -> Iterator[None]
 
 
 def moved(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a batch on a device; on its way to a GPU it is waited for by nobody."""
-    pinned = batch.pin_memory() if device.type == "cuda" else batch
-    return pinned.to(device, non_blocking=True)
+    """Return a batch on a device; on its way to a CUDA GPU it is waited for by nobody.
+
+    Elsewhere it is waited for: memory that is not pinned may be given away before it was copied.
+    """
+    if device.type == "cuda":
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

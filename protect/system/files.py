@@ -53,6 +53,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_if_readable(path: Path) -> str:
+    """Digest a file as `sha256_of` does; return nothing of one that cannot be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ""
+
+
 def sha256_of_bytes(data: bytes) -> str:
     """Digest `data` to 64 lower-case hexadecimal digits, as `sha256_of` does a file."""
     return hashlib.sha256(data).hexdigest()

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from protect.data.decode import Picture, as_rgb, decode, pixel_digest
 from protect.errors import ImageRefused
+from protect.output.encode import encode_png
 
 Array = NDArray[np.uint8]
 HEIGHT, WIDTH = 13, 17
@@ -257,6 +258,21 @@ def test_a_profile_for_other_channels_is_left_out_with_a_note_c27(
     picture = read(tmp_path, data)
     assert picture.icc_profile == (profile if kept else None)
     assert len(picture.notes) == (0 if kept else 1)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "TIFF"])
+def test_a_profile_that_no_png_can_hold_is_left_out_with_a_note(
+    tmp_path: Path, format_name: str
+) -> None:
+    """Pillow reads text and profiles of a PNG up to a mebibyte."""
+    image = Image.fromarray(noise(HEIGHT, WIDTH, 3))
+    for size, kept in ((1 << 20, True), ((1 << 20) + 1, False)):
+        profile = SRGB + bytes(size - len(SRGB))
+        picture = read(tmp_path, encoded(image, format_name, icc_profile=profile))
+        assert (picture.icc_profile == profile) == kept
+        assert len(picture.notes) == (0 if kept else 1)
+        published = encode_png(picture.pixels, None, picture.icc_profile, None)
+        assert np.array_equal(read(tmp_path, published).pixels, picture.pixels)
 
 
 def test_the_content_counts_not_the_name_c18(tmp_path: Path) -> None:

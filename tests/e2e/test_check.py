@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import cli
+from helpers import FAST, cli
 from PIL import Image
 
 
@@ -59,6 +59,14 @@ def save_as_jpeg(done: SimpleNamespace) -> None:
 
 def add_unprotected(done: SimpleNamespace) -> None:
     shutil.copy(done.photos / "red/0.png", done.protected / "red/new.png")
+
+
+def add_raw(done: SimpleNamespace) -> None:
+    (done.protected / "red/raw.DNG").write_bytes(b"II*")
+
+
+def add_from_a_phone(done: SimpleNamespace) -> None:
+    (done.protected / "red/phone.heic").write_bytes(b"....ftypheic")
 
 
 def truncate(done: SimpleNamespace) -> None:
@@ -153,6 +161,8 @@ TAMPERINGS: list[tuple[Callable[[SimpleNamespace], None], str, str]] = [
     (save_as_jpeg, "changed", "red/0.png"),
     (save_as_jpeg, "budget", "red/0.png"),
     (add_unprotected, "extra", "red/new.png"),
+    (add_raw, "extra", "red/raw.DNG"),
+    (add_from_a_phone, "extra", "red/phone.heic"),
     (truncate, "unreadable", "red/0.png"),
     (resize, "size", "red/0.png"),
     (break_budget_and_forge_the_manifest, "budget", "red/0.png"),
@@ -280,3 +290,44 @@ def test_damaged_notes_of_a_run_are_an_error_that_says_what_to_do(done, damage):
         assert "run.json" in result.stderr
         assert "--source" in result.stderr
         assert "--clean" in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["protected", "photos"])
+def test_a_file_that_may_not_be_read_is_one_finding_and_the_rest_is_checked(
+    done, monkeypatch, folder
+):
+    """As for anybody but root, whom permissions do not keep out."""
+    locked, opened = done.root / folder / "red/0.png", Path.open
+
+    def guarded(path: Path, *args: object, **options: object):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    change_pixel(done)
+    shutil.copy(done.protected / "red/1.png", done.protected / "red/2.png")
+    result = cli("check", done.protected, "--json")
+    assert result.exit_code == 1, result.stderr
+    found = [(p["file"], p["message"]) for p in json.loads(result.stdout)["problems"]]
+    assert ("red/0.png", "may not be read by this user") in found
+    assert "red/2.png" in {file for file, _ in found}
+
+
+def test_that_a_label_table_is_not_at_hand_is_said(done):
+    """Without it nobody can tell whether each original has a copy."""
+    table = done.root / "labels.csv"
+    names = sorted(p.relative_to(done.photos).as_posix() for p in done.photos.rglob("*.png"))
+    rows = [f"{name},{name.partition('/')[0]}" for name in names]
+    table.write_text("\n".join(["file_name,label", *rows]))
+    out = done.root / "out"
+    assert cli("run", done.photos, "-o", out, *FAST, "--labels", table).exit_code == 0
+    add_original(done)
+    assert "no protected copy" not in cli("check", out).stdout, "the table does not list it"
+    table.write_text("\n".join([*table.read_text().splitlines(), "red/late.png,red"]))
+    assert "no protected copy" in cli("check", out).stdout
+    table.unlink()
+    result = cli("check", out, "--json")
+    assert result.exit_code == 0
+    (note,) = json.loads(result.stdout)["notes"]
+    assert "--labels table of the run is not at hand" in note

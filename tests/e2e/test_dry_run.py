@@ -10,7 +10,9 @@ from cases.ran import run
 from helpers import TINY, cli, write_colours
 from pictures import bomb, encoded, picture
 
-from protect.data.discover import Sample
+from protect.data.discover import Sample, discover
+from protect.data.scan import scan_pictures
+from protect.events import ignore
 from protect.output.writer import Rendered, Writer
 
 
@@ -78,6 +80,7 @@ def occupied(root: Path) -> Path:
         (occupied, ("--overwrite",), 2),
         (good, ("--surrogate", "resnet81"), 2),
         (good, ("--surrogate", "resnet18", "--offline"), 3),
+        (good, ("--surrogate", "timm:vit_giant_patch14_224"), 3),
         (good, ("--device", "cuda:9"), 3),
         (good, ("--labels", "nowhere.csv"), 2),
     ],
@@ -197,3 +200,35 @@ def test_that_the_first_picture_is_slower_does_not_count_for_all(
     found = foretell(good(tmp_path), tmp_path / "out", "--json")
     assert not slow
     assert json.loads(found.result.stdout)["duration"]["write"] < 4
+
+
+def test_downloads_that_the_environment_turns_off_are_foretold_as_the_run_ends(
+    tmp_path, monkeypatch
+):
+    """HF_HUB_OFFLINE, as huggingface_hub read it when it was imported."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    photos, words = good(tmp_path), ("--surrogate", "torchvision:resnet18")
+    told = foretell(photos, tmp_path / "out", *words)
+    assert told.result.exit_code == 3
+    assert told.result.exit_code == run(photos, tmp_path / "out", *words).result.exit_code
+    assert "HF_HUB_OFFLINE" in told.result.stderr
+
+
+@pytest.mark.parametrize(("keep", "least"), [(0, 256), (300, 300), (900, 700)])
+def test_as_many_pictures_are_kept_as_the_search_of_the_run_would_show(tmp_path, keep, least):
+    """Foretold from fewer, a search would be said to take less time and memory than it does."""
+    data = encoded(picture("RGB", (8, 8)), "PNG")
+    for number in range(700):
+        put(tmp_path, f"{'ab'[number % 2]}/{number:03}.png", data)
+    reading = scan_pictures(
+        discover(tmp_path),
+        size=32,
+        accelerated=False,
+        threads=1,
+        max_pixels=10_000,
+        keep=keep,
+        listener=ignore,
+    )
+    assert least <= len(reading.pictures) < 2 * max(least, 256)
+    assert len(reading.samples) == 700

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import FAST, cli, write_colours
 from kill_events import run_until
-from PIL import Image
+from PIL import Image, ImageCms
 
 from protect import ProtectError, RunConfig, protect_folder
 
@@ -284,3 +284,65 @@ def test_an_odd_manifest_does_not_stop_an_overwrite(done, images):
     (done.state / "run.json").write_text("")
     result = cli("run", done.photos, "-o", done.protected, *FAST, "--overwrite")
     assert result.exit_code == 0, result.stderr
+
+
+TABLES = ("labels.csv", "labels.jsonl", "metadata.csv", "metadata.jsonl")
+
+
+@pytest.mark.parametrize("state", ["finished", "killed before its manifest"])
+@pytest.mark.parametrize("kind", ["folders", "csv"])
+def test_overwriting_removes_the_label_file_of_the_run_and_no_other(done, kind, state):
+    out = done.root / "out"
+    table = done.root / "mine.csv"
+    names = sorted(p.relative_to(done.photos).as_posix() for p in done.photos.rglob("*.png"))
+    table.write_text("\n".join(["file_name,label", *(f"{n},{n.partition('/')[0]}" for n in names)]))
+    flags = ("--labels", table) if kind == "csv" else ()
+    assert cli("run", done.photos, "-o", out, *FAST, *flags).exit_code == 0
+    if state != "finished":
+        (out / "manifest.json").unlink()
+    ours = {name for name in TABLES if (out / name).exists()}
+    assert ours == ({"labels.csv"} if kind == "csv" else set())
+    for name in set(TABLES) - ours:
+        (out / name).write_text("mine")
+    result = cli("run", done.photos, "-o", out, *FAST, "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert {name for name in TABLES if (out / name).exists()} == set(TABLES) - ours
+    assert all((out / name).read_text() == "mine" for name in set(TABLES) - ours)
+
+
+@pytest.mark.parametrize("command", ["check", "verify", "preview"])
+def test_the_root_of_a_disk_is_no_folder_to_look_at(command):
+    result = cli(command, "/")
+    assert result.exit_code == 2, result.output
+    assert "root of a disk" in result.stderr
+
+
+def test_the_root_of_a_disk_is_no_output(done):
+    result = cli("run", done.photos, "-o", "/", *FAST)
+    assert result.exit_code == 2, result.output
+    assert "root of a disk" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_a_path_in_a_settings_file_that_no_system_takes_is_refused(tmp_path, command):
+    file = tmp_path / "protect.toml"
+    key = {"run": "output", "verify": "test"}[command]
+    file.write_text(f'[{command}]\n{key} = "a\\u0000b"\n')
+    result = cli(command, tmp_path, "--config", file)
+    assert result.exit_code == 2, result.output
+    assert "embedded null byte" in result.stderr
+
+
+def test_a_colour_profile_that_no_png_can_hold_stops_no_run(tmp_path):
+    """It is left out, which is said: found out in the writing, it would cost the whole run."""
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(photos / "red/0.png") as image:
+        image.save(photos / "red/wide.jpg", icc_profile=profile + bytes(1_200_000), quality=95)
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0, result.stderr
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    (notes,) = [item["notes"] for item in manifest["images"] if item["source"] == "red/wide.jpg"]
+    assert notes == ["its colour profile is larger than a PNG may have it and is left out"]
+    with Image.open(tmp_path / "out/red/wide.png") as published:
+        assert "icc_profile" not in published.info

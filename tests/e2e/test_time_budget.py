@@ -13,6 +13,7 @@ from helpers import cli, small_network, write_colours
 from protect import generation
 from protect.bait import batches
 from protect.bait.engine import Engine
+from protect.bait.pace import Pace
 
 SMALL = ("--size", "32", "-b", "4", "--preset", "quick", "--device", "cpu")
 
@@ -135,3 +136,29 @@ def test_a_system_that_does_not_tell_of_its_memory_is_asked_before_anything_is_r
         assert "give a number" in refused.stderr
         assert "Reading" not in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_that_the_machine_became_slower_is_told_though_the_run_was_cut_off(
+    tmp_path, tmp_path_factory, monkeypatch
+):
+    """The number of rounds alone does not make that noise again, so the manifest must say so."""
+    photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
+    flags = (*small_network(tmp_path_factory.mktemp("weights")), *SMALL, "--time-budget", "1h")
+
+    def slower(pace: Pace, engine: Engine) -> str:
+        engine.plan(12)
+        return "the machine has become slower" if engine.round == 11 else ""
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pace, "keep", slower)
+        patched.setattr("protect.run.write_pictures", cut_off)
+        ran = cli("run", photos, "-o", out, *flags)
+        assert ran.exit_code == 130, ran.stderr
+        assert "warning: the machine has become slower" in ran.stderr
+    assert cli("run", photos, "-o", out, *flags, "--resume").exit_code == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["notes"] == ["the machine has become slower"]
+    assert len(manifest["bound"]) == 12

@@ -619,3 +619,12 @@ def test_too_few_test_pictures_are_no_pass(done):
     (cell,) = report_of(cli("verify", done.protected, *QUICK, "--json"))["cells"]
     assert cell["n_test"] == 6
     assert cell["verdict"] == "inconclusive"
+
+
+def test_the_likeness_in_a_report_is_measured_and_not_read_from_the_manifest(done):
+    for image in done.manifest["images"]:
+        image |= {"psnr": 99.0, "ssim": 1.0}
+    (done.protected / "manifest.json").write_text(json.dumps(done.manifest))
+    report = report_of(cli("verify", done.protected, *QUICK, "--epochs", "1", "--json"))
+    assert report["quality"]["psnr_worst"] < report["quality"]["psnr_mean"] < 50
+    assert report["quality"]["ssim_mean"] < 1

@@ -11,6 +11,7 @@ from protect.data.cache import PixelCache
 from protect.errors import MachineError
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.finetune import Learned, accuracy, fine_tune
+from protect.evaluation.probe import embed
 from protect.evaluation.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -191,7 +192,7 @@ def test_answers_that_are_no_numbers_are_no_accuracy(value):
             logits[-1, 1] = value
             return logits
 
-    assert accuracy(Broken(), cache(LABELS, RED), CPU) is None
+    assert accuracy(Broken(), cache(LABELS, RED), CPU, 8) is None
 
 
 def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
@@ -200,8 +201,8 @@ def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
             assert not self.training
             return F.one_hot((x.mean(dim=(1, 2, 3)) > 0.2).long(), 2).float()
 
-    assert accuracy(Fixed(), cache(LABELS, RED), CPU) == 1
-    assert accuracy(Fixed(), cache([1] * 60, RED), CPU) == 0.5
+    assert accuracy(Fixed(), cache(LABELS, RED), CPU, 8) == 1
+    assert accuracy(Fixed(), cache([1] * 60, RED), CPU, 8) == 0.5
 
 
 def test_an_attack_changes_each_batch_and_the_loss():
@@ -244,3 +245,21 @@ def test_what_layers_draw_depends_on_the_seed_alone():
 
     assert torch.equal(weights(0, 0), weights(0, 5))
     assert not torch.equal(weights(0, 0), weights(1, 0))
+
+
+@pytest.mark.parametrize(("batch_size", "most"), [(4, 8), (32, 60)])
+def test_no_more_is_looked_at_at_once_than_there_is_memory_to_train(batch_size: int, most: int):
+    """Looking takes less than half of it: nothing is kept for a gradient."""
+    seen = []
+
+    class Watching(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return super().forward(x)
+
+    pictures = cache(LABELS, RED)
+    accuracy(Watching(), pictures, CPU, batch_size)
+    assert (max(seen), sum(seen)) == (most, 60)
+    seen.clear()
+    embed(Watching(), pictures, CPU, batch_size)
+    assert (max(seen), sum(seen)) == (most, 60)

@@ -159,5 +159,8 @@ def test_names_that_were_published_stay_and_no_newcomer_gets_one(
         if source in settled and folded(settled[source]) not in folders:
             assert name == settled[source]
     assert all(len(met) == 1 for met in meeting.values())
+    # What was published of a picture that is gone is still there.
+    gone = {settled[source] for source in settled.keys() - names.keys()}
+    assert not gone & set(names.values())
     # Extending once more, with the same pictures, changes nothing.
     assert output_names(then, names) == names

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from cases.gallery import put
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import encoded, picture
 
 from protect.bait.patterns import ClassPatterns, random_start
-from protect.output.writer import apply_noise
+from protect.data.discover import Sample
+from protect.output.writer import BrokenPromiseError, Writer, apply_noise
 
 SIDES = (2, 3, 7, 8, 9, 16, 31, 64, 100)
 
@@ -64,3 +67,26 @@ def test_no_change_exceeds_the_levels(levels, height, width, channels, data):
     pixels = draws.integers(0, 256, (height, width, channels), dtype=np.uint8)
     noise = torch.from_numpy(draws.uniform(-levels, levels, (3, 9, 5)).astype(np.float32))
     assert abs(change(pixels, noise)).max() <= levels
+
+
+def test_a_file_that_cannot_be_read_back_is_named(tmp_path, monkeypatch):
+    """A disk that lies, or a defect: whichever, the owner hears which file it is."""
+    put(tmp_path, "a/x.png", encoded(picture("RGB"), "PNG"))
+    writer = Writer(
+        folder=tmp_path / "out",
+        noise=torch.ones(1, 3, 8, 8),
+        grid=(8, 8),
+        seed=0,
+        class_index={"a": 0},
+        names={"a/x.png": "a/x.png"},
+        levels=8,
+        max_pixels=10_000,
+    )
+
+    def spoiled(path, data, **_):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data[:-30])
+
+    monkeypatch.setattr("protect.output.writer.write_atomically", spoiled)
+    with pytest.raises(BrokenPromiseError, match=r"out.a.x\.png cannot be decoded"):
+        writer.write(Sample(name="a/x.png", path=tmp_path / "a/x.png", label="a"))

@@ -14,6 +14,7 @@ from protect.system.device import (
     choose_device,
     generator,
     make_deterministic,
+    moved,
     thread_count,
     tool_facts,
 )
@@ -197,3 +198,17 @@ def test_importing_the_module_does_not_import_torch() -> None:
     code = "import sys, protect.system.device, protect.system.files; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_memory_that_is_not_pinned_is_copied_before_it_may_be_given_away(kind: str) -> None:
+    """PyTorch reads such memory later where it need not wait, and it may hold other data then."""
+    asked = []
+
+    class Batch:
+        def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+            asked.append((device.type, non_blocking))
+            return self
+
+    moved(Batch(), torch.device(kind))
+    assert asked == [(kind, False)]

@@ -375,3 +375,23 @@ def test_a_link_that_leads_out_of_the_output_is_named(done: Done):
     assert done.bytes() == before
     assert "leads out of the output folder" in result.stderr
     assert not any((done.root / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "stem"), [("webp", "1_webp"), ("jpg", "1_jpg"), ("PNG", "1_png")]
+)
+def test_another_picture_that_takes_over_a_stem_does_not_take_the_old_copy(
+    done: Done, suffix: str, stem: str
+):
+    """Its original is gone, so it is moved away; it is not written over."""
+    before = (done.out / "b/1.png").read_bytes()
+    take_away(done, "b/1.png")
+    format_name = {"jpg": "JPEG"}.get(suffix, suffix.upper())
+    put(done.photos, f"b/1.{suffix}", encoded(picture("RGB", (16, 16), 77), format_name))
+    result = done.extend()
+    assert result.exit_code == 0, result.stderr
+    assert done.counts == {"kept": 11, "added": 1, "removed": 1}
+    assert (done.state / "removed/b/1.png").read_bytes() == before
+    assert done.outputs[f"b/1.{suffix}"] == f"b/{stem}.png"
+    assert not (done.out / "b/1.png").exists()
+    done.require_intact()
