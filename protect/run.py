@@ -57,6 +57,7 @@ from protect.system.device import (
     batches_fit,
     choose_device,
     make_deterministic,
+    package_versions,
     thread_count,
     tool_facts,
 )
@@ -239,10 +240,14 @@ def _public_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
-    """Return all that changes the published bytes: what a resumed run must have in common."""
+    """Return all that changes the published bytes: what a resumed run must have in common.
+
+    Versions too: half of a run by this program and half by its next one is the noise of neither.
+    """
     settings = _public_settings(config)
     for name in INDIFFERENT:
         settings.pop(name)
+    settings |= {f"version of {name}": version for name, version in package_versions().items()}
     names = [[sample.name, sample.label] for sample in listing.samples]
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
 

@@ -103,6 +103,17 @@ def test_c54_resuming_with_other_settings_is_refused_and_names_them(done):
     assert (done.protected / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("package", ["bait-protect", "torch", "pillow"])
+def test_c54_resuming_with_another_version_is_refused_and_names_it(done, package):
+    noted = done.state / "run.json"
+    before = json.loads(noted.read_text())
+    before["settings"][f"version of {package}"] = "0.0.1"
+    noted.write_text(json.dumps(before))
+    result = cli("run", done.photos, "-o", done.protected, *FAST, "--resume")
+    assert result.exit_code == 2
+    assert f"version of {package}: was '0.0.1', is " in result.stderr
+
+
 def test_an_occupied_output_needs_a_word_and_foreign_files_are_never_touched(done):
     assert cli("run", done.photos, "-o", done.protected, *FAST).exit_code == 2
     (done.protected / "notes.txt").write_text("mine")
