@@ -31,10 +31,10 @@ _MODES: dict[Tier, tuple[Mode, ...]] = {
 }
 _ATTACKS: dict[Tier, tuple[str, ...]] = {
     Tier.QUICK: (),
-    Tier.CI: ("jpeg10", "jpeg75", "grey", "projection", "class-mean"),
+    Tier.CI: ("jpeg10", "jpeg75", "grey", "blur", "downup", "projection", "class-mean"),
     Tier.RELEASE: tuple(name for name in ATTACKS if name != PLAIN),
 }
-"""Tiers of attacks.md; attacks go with full fine-tuning."""
+"""Tiers; attacks go with full fine-tuning."""
 
 
 def plan(

@@ -18,12 +18,12 @@ def test_the_tiers_contain_each_other():
     assert ("a", "full", "none") in quick
 
 
-def test_the_ci_tier_is_the_one_of_the_threat_list():
-    """D1, D2, D4, D5, D11, D12 and a low learning rate."""
+def test_the_ci_tier_is_the_one_of_the_threat_list_and_what_undid_the_noise():
+    """D1, D2, D4, D5, D7, D11, D12 and a low learning rate."""
     ci = set(cells(Tier.CI))
     for mode in ("full", "linear-probe", "low-lr", "high-lr"):
         assert ("a", mode, "none") in ci
-    for attack in ("jpeg10", "jpeg75", "grey", "projection", "class-mean"):
+    for attack in ("jpeg10", "jpeg75", "grey", "blur", "downup", "projection", "class-mean"):
         assert ("a", "full", attack) in ci
 
 
