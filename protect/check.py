@@ -13,7 +13,7 @@ from protect.config.values import Eps
 from protect.data.decode import Picture, decode
 from protect.data.discover import discover
 from protect.data.labels import read_labels
-from protect.data.walk import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, printable_name
+from protect.data.walk import PICTURE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
 from protect.documents.manifest import ImageRecord, Manifest
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
@@ -217,10 +217,9 @@ def _contradictions(manifest: Manifest, file: str) -> Iterator[Problem]:
 def _extra_files(protected: Path, manifest: Manifest) -> Iterator[Problem]:
     """Find pictures that the manifest does not know: they are not protected."""
     known = {image.output for image in manifest.images}
-    pictures = IMAGE_SUFFIXES | UNREADABLE_SUFFIXES
     for path in sorted(protected.rglob("*")):
         name = path.relative_to(protected).as_posix()
-        if path.suffix.lower() in pictures and path.is_file() and name not in known:
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and name not in known:
             yield Problem(
                 file=printable_name(name),
                 kind="extra",

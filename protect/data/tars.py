@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from protect.data.labels import FILE_COLUMN, LABEL_COLUMN
-from protect.data.walk import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, printable_name
+from protect.data.walk import PICTURE_SUFFIXES, printable_name
 from protect.errors import InputError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.system.folders import whole_folder
@@ -50,7 +50,7 @@ class Member:
     def is_picture(self) -> bool:
         """Whether it is named like a picture, readable or not."""
         suffix = f".{self.name.rpartition('.')[2].lower()}"
-        return self.info.isreg() and suffix in IMAGE_SUFFIXES | UNREADABLE_SUFFIXES
+        return self.info.isreg() and suffix in PICTURE_SUFFIXES
 
 
 @dataclass(slots=True)

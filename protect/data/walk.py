@@ -29,6 +29,8 @@ UNREADABLE_SUFFIXES = frozenset({
 })
 """Pictures all the same: left out with a reason, so that none looks protected."""
 # fmt: on
+PICTURE_SUFFIXES = IMAGE_SUFFIXES | UNREADABLE_SUFFIXES
+"""Of all that counts as a picture."""
 
 _SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
 SHOWN = 5
@@ -119,7 +121,7 @@ class Walk:
     def _sort_file(self, name: str, is_regular: bool) -> bool:
         """Put a file where it belongs; return whether it is a usable picture."""
         suffix = _suffix(name)
-        if suffix not in IMAGE_SUFFIXES and suffix not in UNREADABLE_SUFFIXES:
+        if suffix not in PICTURE_SUFFIXES:
             self.others.append(name)
             return False
         if printable_name(name) != name:

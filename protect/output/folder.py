@@ -11,7 +11,7 @@ from protect.config.choices import Existing
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError, OutputError
-from protect.output.manifest_file import is_our_manifest, label_file_of, listed
+from protect.output.manifest_file import is_our_manifest, published
 from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import (
     is_within,
@@ -119,11 +119,12 @@ def remove_previous(output: Path) -> None:
     """
     state = StateFolder.of(output)
     names = {record.output for record in state.read_journal().values()}
-    names |= listed(output / MANIFEST_NAME).keys()
-    names |= set(filter(None, (label_file_of(output / MANIFEST_NAME),)))
+    names |= published(output / MANIFEST_NAME)
     with suppress(OutputError):
         if (record := state.read_run()) is not None:
-            names |= {*record.unfinished, *filter(None, (record.label_file,))}
+            names |= set(record.unfinished)
+            if record.label_file is not None:
+                names.add(record.label_file)
             if record.manifest is not None and state.has_written(record.manifest):
                 record.manifest.unlink()
     for name in names:

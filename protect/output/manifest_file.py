@@ -26,21 +26,24 @@ def is_foreign_manifest(path: Path) -> bool:
 
 def listed(path: Path) -> dict[str, str]:
     """Return what a manifest of ours lists: output name -> digest; nothing of any other file."""
+    return _listed(_read_json(path))
+
+
+def published(path: Path) -> set[str]:
+    """Return the names of all files that a manifest of ours tells of: pictures and label file."""
     data = _read_json(path)
+    labels = data.get("labels") if _is_ours(data) else None
+    name = labels.get("file") if isinstance(labels, dict) else None
+    return {*_listed(data), *([name] if isinstance(name, str) else [])}
+
+
+def _listed(data: Any) -> dict[str, str]:
     images = data.get("images") if _is_ours(data) else None
     return {
         str(image["output"]): str(image.get("output_sha256"))
         for image in (images if isinstance(images, list) else ())
         if isinstance(image, dict) and "output" in image
     }
-
-
-def label_file_of(path: Path) -> str | None:
-    """Return the name of the label file that a manifest of ours tells of, if it does."""
-    data = _read_json(path)
-    labels = data.get("labels") if _is_ours(data) else None
-    name = labels.get("file") if isinstance(labels, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _read_json(path: Path) -> Any:
