@@ -33,8 +33,8 @@ from protect.generation import (
     new_engine,
     new_search,
     pictures_to_search,
-    refuse_many_classes,
     refuse_to_try_batches,
+    settle_harden,
 )
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
@@ -114,7 +114,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    refuse_many_classes(config, len(listing.classes))
+    config = settle_harden(config, len(listing.classes), listener)
     resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
 
     # 2. Every picture is decoded.

@@ -19,9 +19,10 @@ from protect.bait.start import Search, dealt_start, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset
-from protect.config.settings import EFFORTS, RunConfig
+from protect.config.settings import EFFORTS, SEARCHED_THROUGH, RunConfig
+from protect.config.values import AUTO
 from protect.data.reading import Reading
-from protect.errors import OutputError
+from protect.errors import ConfigError, OutputError
 from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.models.features import WithFeatures
 from protect.output.state_folder import StateFolder
@@ -67,7 +68,7 @@ def new_engine(
         effort=config.effort,
         targets=config.targets,
         binding=config.binding,
-        harden=config.harden,
+        harden=config.hardened,
         seed=config.seed,
         device=device,
     )
@@ -89,13 +90,30 @@ def pictures_to_search(config: RunConfig, classes: int) -> int:
     return searched_pictures(config, classes) * classes if config.textured else 0
 
 
-def refuse_many_classes(config: RunConfig, classes: int) -> None:
-    """Stop where textures are searched and there are more classes than there is time for.
+def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunConfig:
+    """Say what the noise shall survive, where that was left open.
 
     Raises:
-        ConfigError: If the preset has no time for so many classes.
+        ConfigError: If a search was asked for that the preset has no time for with so many classes.
     """
-    pictures_to_search(config, classes)
+    if config.harden != AUTO:
+        pictures_to_search(config, classes)
+        return config
+    if config.wants_rounds:
+        return config.model_copy(update={"harden": ()})
+    settled = config.model_copy(update={"harden": SEARCHED_THROUGH})
+    try:
+        pictures_to_search(settled, classes)
+    except ConfigError as error:
+        listener(
+            Notice(
+                f"{error.message}: the noise is optimised by rounds, and blurring, shrinking or "
+                "JPEG undo it; --preset strong has time for more",
+                "warning",
+            )
+        )
+        return config.model_copy(update={"harden": ()})
+    return settled
 
 
 def new_search(engine: Engine, config: RunConfig) -> Search | None:

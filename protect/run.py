@@ -27,10 +27,10 @@ from protect.generation import (
     new_engine,
     optimise,
     plan_rounds,
-    refuse_many_classes,
     refuse_to_try_batches,
     save_progress,
     search_start,
+    settle_harden,
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
@@ -114,7 +114,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    refuse_many_classes(config, len(listing.classes))
+    config = settle_harden(config, len(listing.classes), listener)
     settings = settings_of_bytes(config, listing)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 

@@ -10,6 +10,8 @@ from protect.config.choices import Preset
 from protect.config.settings import RunConfig, VerifyConfig, build
 from protect.config.values import Eps, Shard, TimeBudget
 from protect.errors import ConfigError
+from protect.events import ignore
+from protect.generation import settle_harden
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,31 @@ def test_own_counts_go_over_the_preset():
     config = RunConfig(source="x", preset=Preset.QUICK, rounds=7)
     assert config.effort.rounds == 7
     assert config.effort.batch_size == RunConfig(source="x", preset="quick").effort.batch_size
+
+
+@pytest.mark.parametrize(
+    ("asked", "wants"),
+    [
+        ({}, False),
+        ({"preset": "strong"}, False),
+        ({"batch_size": 8}, False),
+        ({"mode": "class"}, False),
+        ({"rounds": 7}, True),
+        ({"outer_steps": 2}, True),
+        ({"time_budget": "5m"}, True),
+        ({"targets": "curriculum"}, True),
+        ({"binding": "head"}, True),
+    ],
+)
+def test_who_asks_for_what_a_search_has_not_gets_rounds(asked, wants):
+    config = RunConfig(source="x", **asked)
+    assert config.wants_rounds == wants
+    settled = settle_harden(config, 2, ignore)
+    assert settled.hardened == (() if wants else ("jpeg", "blur", "resize"))
+    assert settled.textured != wants
+    assert config.model_copy(update={"harden": settled.harden}) == settled
+    typed = config.model_copy(update={"harden": ("grey",)})
+    assert settle_harden(typed, 2, ignore) == typed
 
 
 def test_weight_files_are_published_without_their_folder():

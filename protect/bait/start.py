@@ -103,7 +103,7 @@ def pictures_of_each(shown: int, classes: int) -> int:
     if count < FEWEST:
         most = max(k for k in range(classes) if shown >= FEWEST * size_of_alphabet(k) * k)
         raise ConfigError(
-            f"--harden jpeg searches among textures, and has time for {most} classes of {classes}",
+            f"a search among textures that JPEG keeps has time for {most} classes of {classes}",
             "search longer with --preset strong, or leave --harden jpeg out",
         )
     return count
@@ -180,8 +180,8 @@ class Search:
         self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, each, self.draws)
         if len(self.carrying) < place().count:
             raise ConfigError(
-                f"--harden jpeg has {len(self.carrying)} pictures to show, and {place().count} "
-                "processes",
+                f"the search among textures has {len(self.carrying)} pictures to show, and "
+                f"{place().count} processes",
                 "start fewer processes",
             )
         labels = pictures.labels

@@ -91,16 +91,17 @@ def run(
         typer.Option(
             metavar="LIST",
             help="Changes that the noise shall survive, of jpeg, grey, blur and resize, with "
-            "commas between, or none; each costs some strength without it. With jpeg, "
-            "textures are searched in place of the rounds.",
+            "commas between, or none. With jpeg, textures are searched in place of the rounds. "
+            "auto: jpeg,blur,resize, or none where rounds are asked for or the preset has no time "
+            "for so many classes.",
         ),
-    ] = "",
+    ] = "auto",
     size: Size = None,
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="Rounds of the bi-level loop; the preset's if not given, and none after the "
-            "search of --harden jpeg.",
+            help="Rounds of the bi-level loop; the preset's if not given, and none after a search "
+            "among textures.",
             rich_help_panel=METHOD,
         ),
     ] = None,

@@ -76,6 +76,8 @@ class Effort(Frozen):
     outer_lr: float = Field(0.2, gt=0)
 
 
+SEARCHED_THROUGH = (Harden.JPEG, Harden.BLUR, Harden.RESIZE)
+"""What the noise survives best of all that was measured, where nobody says anything."""
 TEXTURES_RATE = 0.05
 """Of the outer steps after a search for textures, where somebody asks for any."""
 EFFORTS: dict[Preset, Effort] = {
@@ -101,7 +103,8 @@ class RunConfig(_Machine):
         targets: Policy that picks the incorrect class of each sample.
         binding: By what the outer step binds.
         mode: Whether the pictures of a class share their noise.
-        harden: Changes of the pictures that the noise is to survive.
+        harden: Changes of the pictures that the noise is to survive. "auto" stands for
+            `SEARCHED_THROUGH` where there is time for that, and for none elsewhere.
         time_budget: Wall-clock time that the rounds are planned for instead; None for none.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
         seed: Every random draw derives from it.
@@ -125,7 +128,7 @@ class RunConfig(_Machine):
     targets: Targets = Targets.RANDOM
     binding: Binding = Binding.FEATURES
     mode: NoiseMode = NoiseMode.SAMPLE
-    harden: HardenSetting = ()
+    harden: HardenSetting = AUTO
     rounds: int | None = Field(None, ge=1)
     outer_steps: int | None = Field(None, ge=1)
     batch_size: BatchSetting | None = None
@@ -149,9 +152,25 @@ class RunConfig(_Machine):
         return self
 
     @property
+    def wants_rounds(self) -> bool:
+        """Whether something is asked for that the bi-level loop does, and a search does not."""
+        return (
+            self.rounds is not None
+            or self.outer_steps is not None
+            or self.time_budget is not None
+            or self.targets is not Targets.RANDOM
+            or self.binding is not Binding.FEATURES
+        )
+
+    @property
+    def hardened(self) -> tuple[Harden, ...]:
+        """What the noise is to survive; nothing while that is left open."""
+        return () if self.harden == AUTO else self.harden
+
+    @property
     def textured(self) -> bool:
         """Whether the noise is a choice of textures that JPEG keeps, and not optimised tiles."""
-        return Harden.JPEG in self.harden and self.binding is Binding.FEATURES
+        return Harden.JPEG in self.hardened and self.binding is Binding.FEATURES
 
     @property
     def effort(self) -> Effort:

@@ -19,7 +19,7 @@ LEVELS_PER_UNIT = 255
 LARGEST_BATCH = 2**31 - 1
 """Far more than any memory holds, and the largest count that PyTorch takes everywhere."""
 AUTO: Final = "auto"
-"""What is typed for a number that is to be found by trying."""
+"""What is typed for what the program is to find out."""
 
 BatchSetting = Annotated[int, Field(ge=2, le=LARGEST_BATCH)] | Literal["auto"]
 
@@ -166,7 +166,7 @@ NOTHING = "none"
 
 
 def _as_harden(value: Any) -> Any:
-    """Read "jpeg,grey", or "none".
+    """Read "jpeg,grey", "none" or "auto".
 
     Raises:
         ConfigError: If a name is unknown.
@@ -174,16 +174,18 @@ def _as_harden(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     names = [name.strip() for name in value.split(",") if name.strip()]
+    if names == [AUTO]:
+        return AUTO
     if names == [NOTHING]:
         return ()
     unknown = [name for name in names if name not in list(Harden)]
     if unknown:
         raise ConfigError(
             f"--harden does not know {', '.join(map(repr, unknown))}",
-            f"name some of {', '.join(Harden)}, with commas between, or {NOTHING}"
+            f"name some of {', '.join(Harden)}, with commas between, or {NOTHING}, or {AUTO}"
             + ("; --mode sample is what survives projection" if "projection" in unknown else ""),
         )
     return tuple(dict.fromkeys(names))
 
 
-HardenSetting = Annotated[tuple[Harden, ...], BeforeValidator(_as_harden)]
+HardenSetting = Annotated[tuple[Harden, ...] | Literal["auto"], BeforeValidator(_as_harden)]

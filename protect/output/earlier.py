@@ -6,6 +6,7 @@ from typing import Any
 
 from protect.config.choices import NoiseMode
 from protect.config.settings import INDIFFERENT, PLACES, RunConfig, build
+from protect.config.values import AUTO
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
@@ -166,6 +167,8 @@ def set_aside(earlier: EarlierRun, name: str) -> None:
 def _is_same_setting(name: str, value: Any, known: dict[str, Any]) -> bool:
     """Whether a setting, as JSON value, means what it meant in the run, however it is spelled."""
     recorded: Any = known.get(name)
+    if name == "harden" and value == AUTO:
+        return True  # of what that meant then, only the outcome is known
     if name == "eps":
         return bool(value["levels"] == recorded["levels"])
     if name == "surrogate" and value != recorded:

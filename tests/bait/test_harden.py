@@ -166,6 +166,7 @@ def test_the_noise_is_moved_to_where_it_survives():
         ("jpeg", (Harden.JPEG,)),
         ("grey, jpeg,grey", (Harden.GREY, Harden.JPEG)),
         (("blur",), (Harden.BLUR,)),
+        ("auto", "auto"),
     ],
 )
 def test_the_list_is_read(tmp_path, text, names):
@@ -174,7 +175,12 @@ def test_the_list_is_read(tmp_path, text, names):
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("jpg", "or none"), ("none,jpeg", "or none"), ("projection", "--mode sample")],
+    [
+        ("jpg", "or none"),
+        ("none,jpeg", "or none"),
+        ("auto,jpeg", "or auto"),
+        ("projection", "--mode sample"),
+    ],
 )
 def test_an_unknown_change_is_a_usage_error(tmp_path, text, hint):
     with pytest.raises(ConfigError, match=text.split(",")[0]) as caught:

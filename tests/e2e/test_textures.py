@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases.gallery import put
-from helpers import cli, write_colours
+from cases.gallery import put, write
+from helpers import cli, small_network, write_colours
 from kill_events import run_until
 from PIL import Image
 
@@ -232,3 +232,46 @@ def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
     assert is_a_window_of_its_texture(noise("blue/0.png"))
     assert not is_a_window_of_its_texture(noise("red/0.png"))
     assert cli("check", out).exit_code == 0
+
+
+def test_where_nothing_is_asked_for_the_search_goes_through_what_undoes_rounds(hardened, tmp_path):
+    photos, _, _ = hardened
+    words = [word for word in WORDS if word not in ("--harden", "jpeg")]
+    words += small_network(tmp_path)
+    result = cli("run", photos, "-o", tmp_path / "out", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "Choosing textures" in result.stderr
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["config"]["harden"] == ["jpeg", "blur", "resize"]
+    assert manifest["config"]["effort"]["rounds"] == 0
+    same = cli("run", photos, "-o", tmp_path / "same", *words, "--harden", "jpeg,blur,resize")
+    assert same.exit_code == 0, same.stderr
+    for path in (tmp_path / "out").rglob("*.png"):
+        assert (tmp_path / "same" / path.relative_to(tmp_path / "out")).read_bytes() == (
+            path.read_bytes()
+        )
+    # What "auto" meant was recorded, and it goes on meaning that.
+    for name, harden in (("out", "auto"), ("out", "jpeg,blur,resize"), ("same", "auto")):
+        again = cli("run", photos, "-o", tmp_path / name, "--extend", "--harden", harden)
+        assert again.exit_code == 0, again.stderr
+    other = cli("run", photos, "-o", tmp_path / "out", "--extend", "--harden", "jpeg")
+    assert other.exit_code == 2
+    assert "harden: was ['jpeg', 'blur', 'resize'], is ['jpeg']" in other.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_where_nothing_is_asked_for_many_classes_are_protected_by_rounds(tmp_path, words):
+    """And not refused: what they then lack is said."""
+    photos = tmp_path / "photos"
+    write(photos, *(f"class {number}/{i}.png" for number in range(13) for i in range(2)))
+    flags = [word for word in WORDS if word not in ("--harden", "jpeg")]
+    flags += [*small_network(tmp_path), "--preset", "quick"]
+    result = cli("run", photos, "-o", tmp_path / "out", *flags, *words)
+    assert result.exit_code == 0, result.stderr
+    assert "has time for 12 classes of 13" in result.stderr
+    assert "undo it; --preset strong" in result.stderr
+    assert "textures" not in result.stderr.replace("a search among textures", "")
+    if not words:
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert manifest["config"]["harden"] == []
+        assert manifest["config"]["effort"]["rounds"] == 54

@@ -257,8 +257,9 @@ def test_the_shipped_row_is_protect_run_without_a_flag_and_the_table_row_names_t
         assert getattr(shipped, name) == getattr(usual, name)
     published = (Binding.HEAD, Targets.CURRICULUM, NoiseMode.CLASS)
     assert (table.binding, table.targets, table.mode) == published
+    assert METHODS["bait-rounds"].harden == ()
     assert METHODS["bait-class"] == replace(
-        shipped,
+        METHODS["bait-rounds"],
         title=METHODS["bait-class"].title,
         source=METHODS["bait-class"].source,
         mode=NoiseMode.CLASS,

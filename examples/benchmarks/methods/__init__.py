@@ -29,8 +29,16 @@ METHODS: Mapping[str, Method | ProtectRun] = {
         mode=NoiseMode.CLASS,
     ),
     "bait": ProtectRun(title="BAIT, as shipped", source="`protect run`"),
+    "bait-rounds": ProtectRun(
+        title="BAIT, --harden none",
+        source="`protect run --harden none`: by the bi-level loop",
+        harden=(),
+    ),
     "bait-class": ProtectRun(
-        title="BAIT, --mode class", source="`protect run --mode class`", mode=NoiseMode.CLASS
+        title="BAIT, --mode class",
+        source="`protect run --mode class --harden none`",
+        mode=NoiseMode.CLASS,
+        harden=(),
     ),
     "bait-hardened": ProtectRun(
         title="BAIT, --harden jpeg",

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from protect.config.choices import Binding, Harden, NoiseMode, Preset, Targets
+from protect.config.choices import Binding, NoiseMode, Preset, Targets
 from protect.config.settings import RunConfig
+from protect.config.values import HardenSetting
 
 DEFAULTS = RunConfig.model_fields
 
@@ -19,7 +20,7 @@ class ProtectRun:
         binding: By what the outer step binds.
         targets: Policy that picks incorrect classes.
         mode: Whether the pictures of a class share their noise.
-        harden: Changes of the pictures that the noise is optimised to survive.
+        harden: Changes of the pictures that the noise is to survive.
         preset: Effort, where the counts below do not say otherwise.
         rounds: Of the loop; None for the preset's.
         batch_size: Pictures a step; None for the preset's.
@@ -30,7 +31,7 @@ class ProtectRun:
     binding: Binding = DEFAULTS["binding"].default
     targets: Targets = DEFAULTS["targets"].default
     mode: NoiseMode = DEFAULTS["mode"].default
-    harden: tuple[Harden, ...] = DEFAULTS["harden"].default
+    harden: HardenSetting = DEFAULTS["harden"].default
     preset: Preset = DEFAULTS["preset"].default
     rounds: int | None = None
     batch_size: int | None = None
