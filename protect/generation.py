@@ -37,6 +37,9 @@ SEARCHED = 6
 would show."""
 
 
+OF_ROUNDS = "the noise is optimised by the bi-level loop, and blurring, shrinking or JPEG undo it"
+
+
 def new_engine(
     surrogate: WithFeatures,
     reading: Reading,
@@ -99,21 +102,18 @@ def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunCon
     if config.harden != AUTO:
         pictures_to_search(config, classes)
         return config
+    by_rounds = config.model_copy(update={"harden": ()})
     if config.wants_rounds:
-        return config.model_copy(update={"harden": ()})
-    settled = config.model_copy(update={"harden": SEARCHED_THROUGH})
+        listener(Notice(f"rounds are asked for: {OF_ROUNDS}"))
+        return by_rounds
+    searched = config.model_copy(update={"harden": SEARCHED_THROUGH})
     try:
-        pictures_to_search(settled, classes)
+        pictures_to_search(searched, classes)
     except ConfigError as error:
-        listener(
-            Notice(
-                f"{error.message}: the noise is optimised by rounds, and blurring, shrinking or "
-                "JPEG undo it; --preset strong has time for more",
-                "warning",
-            )
-        )
-        return config.model_copy(update={"harden": ()})
-    return settled
+        more = "" if config.preset is Preset.STRONG else "; --preset strong has time for more"
+        listener(Notice(f"{error.message}: {OF_ROUNDS}{more}", "warning"))
+        return by_rounds
+    return searched
 
 
 def new_search(engine: Engine, config: RunConfig) -> Search | None:

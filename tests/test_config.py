@@ -10,7 +10,6 @@ from protect.config.choices import Preset
 from protect.config.settings import RunConfig, VerifyConfig, build
 from protect.config.values import Eps, Shard, TimeBudget
 from protect.errors import ConfigError
-from protect.events import ignore
 from protect.generation import settle_harden
 
 
@@ -128,14 +127,29 @@ def test_own_counts_go_over_the_preset():
     ],
 )
 def test_who_asks_for_what_a_search_has_not_gets_rounds(asked, wants):
-    config = RunConfig(source="x", **asked)
+    config, said = RunConfig(source="x", **asked), []
     assert config.wants_rounds == wants
-    settled = settle_harden(config, 2, ignore)
+    settled = settle_harden(config, 2, said.append)
+    assert ["undo it" in notice.text for notice in said] == [True] * wants
     assert settled.hardened == (() if wants else ("jpeg", "blur", "resize"))
     assert settled.textured != wants
     assert config.model_copy(update={"harden": settled.harden}) == settled
     typed = config.model_copy(update={"harden": ("grey",)})
-    assert settle_harden(typed, 2, ignore) == typed
+    assert settle_harden(typed, 2, said.append) == typed
+    assert len(said) == wants
+
+
+@pytest.mark.parametrize(("preset", "classes"), [("quick", 13), ("standard", 27), ("strong", 72)])
+def test_the_next_preset_is_named_where_there_is_one(preset, classes):
+    said = []
+    config = RunConfig(source="x", preset=preset)
+    assert settle_harden(config, classes - 1, said.append).textured
+    assert not said
+    assert not settle_harden(config, classes, said.append).textured
+    (notice,) = said
+    assert notice.severity == "warning"
+    assert f"has time for {classes - 1} classes of {classes}" in notice.text
+    assert ("--preset strong" in notice.text) == (preset != "strong")
 
 
 def test_weight_files_are_published_without_their_folder():

@@ -87,7 +87,7 @@ def measure_quality(
     *,
     quick: bool,
 ) -> Iterator[Comparison]:
-    """Measure what a stranger learns after some minutes of generation.
+    """Measure what a stranger learns after some minutes of generation, by rounds.
 
     How many rounds these are is measured by a dry run first.
 
@@ -99,7 +99,7 @@ def measure_quality(
         listener: Told what happens.
         quick: Whether a single tiny round does.
     """
-    config = _run_config(train, folder, device, quick)
+    config = _run_config(train, folder, device, quick).model_copy(update={"harden": ()})
     duration = dry_run_folder(config, listener).duration
     if duration is None or not duration.optimise:
         raise RuntimeError("no round could be timed")
