@@ -35,8 +35,6 @@ CHECKPOINT_SECONDS = 30.0
 SEARCHED = 6
 """A search shows the network, in each view, one picture for so many that all rounds of the preset
 would show."""
-
-
 OF_ROUNDS = "the noise is optimised by the bi-level loop, and blurring, shrinking or JPEG undo it"
 
 
