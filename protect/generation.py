@@ -36,6 +36,7 @@ SEARCHED = 6
 """A search shows the network, in each view, one picture for so many that all rounds of the preset
 would show."""
 OF_ROUNDS = "the noise is optimised by the bi-level loop, and blurring, shrinking or JPEG undo it"
+"""What is said where nothing was asked for and no search is made."""
 
 
 def new_engine(

@@ -15,16 +15,8 @@ from PIL import Image
 from protect import RunConfig
 from protect.bait.textures import TILE
 
-WORDS = (
-    "--harden",
-    "jpeg",
-    "--size",
-    "32",
-    "--batch-size",
-    "16",
-    "--device",
-    "cpu",
-)
+UNASKED = ("--size", "32", "--batch-size", "16", "--device", "cpu")
+WORDS = ("--harden", "jpeg", *UNASKED)
 
 
 def compressed(pixels: np.ndarray) -> np.ndarray:
@@ -135,8 +127,7 @@ def test_a_batch_size_is_found_for_the_search_too(hardened, tmp_path):
 
 def test_jpeg_leaves_most_of_the_noise_and_of_other_noise_little(hardened, tmp_path):
     photos, out, _ = hardened
-    words = [word for word in WORDS if word not in ("--harden", "jpeg")]
-    other = cli("run", photos, "-o", tmp_path / "other", *words, "--rounds", "2")
+    other = cli("run", photos, "-o", tmp_path / "other", *UNASKED, "--rounds", "2")
     assert other.exit_code == 0, other.stderr
     for moved in (0, 4):
         assert kept(out, photos, moved) > 0.55
@@ -236,8 +227,7 @@ def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
 
 def test_where_nothing_is_asked_for_the_search_goes_through_what_undoes_rounds(hardened, tmp_path):
     photos, _, _ = hardened
-    words = [word for word in WORDS if word not in ("--harden", "jpeg")]
-    words += small_network(tmp_path)
+    words = (*UNASKED, *small_network(tmp_path))
     result = cli("run", photos, "-o", tmp_path / "out", *words)
     assert result.exit_code == 0, result.stderr
     assert "Choosing textures" in result.stderr
@@ -264,8 +254,7 @@ def test_where_nothing_is_asked_for_many_classes_are_protected_by_rounds(tmp_pat
     """And not refused: what they then lack is said."""
     photos = tmp_path / "photos"
     write(photos, *(f"class {number}/{i}.png" for number in range(13) for i in range(2)))
-    flags = [word for word in WORDS if word not in ("--harden", "jpeg")]
-    flags += [*small_network(tmp_path), "--preset", "quick"]
+    flags = (*UNASKED, *small_network(tmp_path), "--preset", "quick")
     result = cli("run", photos, "-o", tmp_path / "out", *flags, *words)
     assert result.exit_code == 0, result.stderr
     assert "has time for 12 classes of 13" in result.stderr
