@@ -15,14 +15,14 @@ from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import ClassPatterns, random_start, shifts_of
-from protect.bait.start import Search, dealt_start, pictures_of_each
+from protect.bait.start import Search, dealt_start, most_classes, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset
 from protect.config.settings import EFFORTS, SEARCHED_THROUGH, RunConfig
 from protect.config.values import AUTO
 from protect.data.reading import Reading
-from protect.errors import ConfigError, OutputError
+from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.models.features import WithFeatures
 from protect.output.state_folder import StateFolder
@@ -82,9 +82,13 @@ def searched_pictures(config: RunConfig, classes: int) -> int:
     Raises:
         ConfigError: If the preset has no time for so many classes.
     """
-    effort = EFFORTS[config.preset]
-    shown = effort.rounds * effort.outer_steps * effort.batch_size // SEARCHED
-    return pictures_of_each(shown, classes)
+    return pictures_of_each(_shown(config.preset), classes)
+
+
+def _shown(preset: Preset) -> int:
+    """Return how many pictures a search shows the network in each view."""
+    effort = EFFORTS[preset]
+    return effort.rounds * effort.outer_steps * effort.batch_size // SEARCHED
 
 
 def pictures_to_search(config: RunConfig, classes: int) -> int:
@@ -105,14 +109,18 @@ def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunCon
     if config.wants_rounds:
         listener(Notice(f"rounds are asked for: {OF_ROUNDS}"))
         return by_rounds
-    searched = config.model_copy(update={"harden": SEARCHED_THROUGH})
-    try:
-        pictures_to_search(searched, classes)
-    except ConfigError as error:
+    most = most_classes(_shown(config.preset))
+    if classes > most:
         more = "" if config.preset is Preset.STRONG else "; --preset strong has time for more"
-        listener(Notice(f"{error.message}: {OF_ROUNDS}{more}", "warning"))
+        listener(
+            Notice(
+                f"a search among textures has time for {most} classes of {classes}: "
+                f"{OF_ROUNDS}{more}",
+                "warning",
+            )
+        )
         return by_rounds
-    return searched
+    return config.model_copy(update={"harden": SEARCHED_THROUGH})
 
 
 def new_search(engine: Engine, config: RunConfig) -> Search | None:

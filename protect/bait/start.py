@@ -93,17 +93,22 @@ def new_alphabet(
     ).to(patterns.weight.device)
 
 
+def most_classes(shown: int) -> int:
+    """Return how many classes a search has time for that shows so many pictures in all."""
+    return max(k for k in range(shown + 1) if shown >= FEWEST * size_of_alphabet(k) * k)
+
+
 def pictures_of_each(shown: int, classes: int) -> int:
-    """Say how many pictures of each class are shown with every texture, if so many are in all.
+    """Return how many pictures of each class are shown with every texture, if so many are in all.
 
     Raises:
         ConfigError: If that is too few for a head to be fitted to.
     """
     count = shown // (size_of_alphabet(classes) * classes)
     if count < FEWEST:
-        most = max(k for k in range(classes) if shown >= FEWEST * size_of_alphabet(k) * k)
         raise ConfigError(
-            f"a search among textures that JPEG keeps has time for {most} classes of {classes}",
+            f"a search among textures that JPEG keeps has time for {most_classes(shown)} classes "
+            f"of {classes}",
             "search longer with --preset strong, or leave --harden jpeg out",
         )
     return count
