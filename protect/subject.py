@@ -56,6 +56,11 @@ class Subject:
     notes: tuple[str, ...] = ()
 
     @property
+    def room(self) -> int:
+        """Side in pixels at which a stranger sees the pictures who has a GPU."""
+        return choose_size([(image.height, image.width) for image in self.images], accelerated=True)
+
+    @property
     def doubt(self) -> str:
         """Why nothing that is measured on these pictures can be a pass; empty if it can."""
         spoiled = sum(not pair.usable for pair in self.pairs.values())

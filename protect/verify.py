@@ -93,6 +93,16 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
     plans = plan_cells(specs, _loader(config, subject), material, config)
+    sizes = {training.network.input_size for cell in plans for training in cell.trainings}
+    if max(sizes) < subject.room:
+        listener(
+            Notice(
+                f"networks see the pictures at {max(sizes)} px here, and these have room for "
+                f"{subject.room}, where a stranger may keep far more; --size {subject.room} "
+                "asks him",
+                "warning",
+            )
+        )
     with workspace("protect-verify-") as folder:
         pictures = Pictures(material, folder, threads, listener)
         bench = Bench(pictures, journal, device, listener)
@@ -110,7 +120,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=tuple(cells),
-        not_run=(*_of_other_shards(every, specs), *not_run(every)),
+        not_run=(*_of_other_shards(every, specs), *not_run(every, sizes, subject.room)),
         quality=Quality.of(
             [pair.quality for pair in subject.pairs.values()], subject.promised_levels
         ),

@@ -1,6 +1,6 @@
 """Which cells a verification runs: every backbone in every mode, and under every attack."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from protect.config.choices import Mode, Tier
@@ -84,8 +84,14 @@ def _possible(mode: Mode, attack: str) -> bool:
     return not acts_on_batches or mode is not Mode.LINEAR_PROBE
 
 
-def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:
-    """Say which modes and attacks these cells leave out, and what is never run here."""
+def not_run(specs: Sequence[Spec], sizes: Collection[int], room: int) -> tuple[str, ...]:
+    """Say which modes, attacks and sizes these cells leave out, and what is never run here.
+
+    Args:
+        specs: The cells.
+        sizes: Of their networks' inputs: sides in pixels.
+        room: Of which size an input could be that shows all of the pictures.
+    """
     tried = {spec.mode for spec in specs}, {spec.attack for spec in specs}
     modes = [mode.value for mode in _MODES[Tier.RELEASE] if mode not in tried[0]]
     attacks = [name for name in _ATTACKS[Tier.RELEASE] if name not in tried[1]]
@@ -94,4 +100,7 @@ def not_run(specs: Sequence[Spec]) -> tuple[str, ...]:
         lines.append(f"training modes: {', '.join(modes)}")
     if attacks:
         lines.append(f"attacks: {', '.join(attacks)}")
+    seen = ", ".join(map(str, sorted(sizes)))
+    more = f"; these pictures have room for {room}" if room > max(sizes) else ""
+    lines.append(f"sides of a network's input other than {seen} px{more}")
     return (*lines, *(f"{name}: {what}" for name, what in RESEARCH_TIER.items()))

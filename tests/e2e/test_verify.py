@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -628,3 +629,29 @@ def test_the_likeness_in_a_report_is_measured_and_not_read_from_the_manifest(don
     report = report_of(cli("verify", done.protected, *QUICK, "--epochs", "1", "--json"))
     assert report["quality"]["psnr_worst"] < report["quality"]["psnr_mean"] < 50
     assert report["quality"]["ssim_mean"] < 1
+
+
+@pytest.mark.parametrize(
+    ("side", "flags", "seen"),
+    [
+        (128, (), 96),
+        (128, ("--size", "128"), 128),
+        (128, ("--size", "160"), 160),
+        (96, (), 96),
+        (96, ("--size", "64"), 64),
+    ],
+)
+def test_whether_a_stranger_could_train_at_a_larger_size_is_said(tmp_path, side, flags, seen):
+    """Noise that holds at the size of a laptop may fail at that of a GPU."""
+    rng = np.random.default_rng(0)
+    for folder, label, number in product(("photos", "copies"), "ab", range(8)):
+        path = tmp_path / folder / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+    words = ("--mode", "linear-probe", "--epochs", "1", "--device", "cpu", "--json")
+    result = cli("verify", tmp_path / "copies", "--clean", tmp_path / "photos", *words, *flags)
+    listed = [line for line in report_of(result)["not_run"] if line.startswith("sides of")]
+    warned = f"at {seen} px here, and these have room for {side}" in result.stderr
+    assert warned == (seen < side)
+    assert listed[0].endswith(f"have room for {side}" if seen < side else f"other than {seen} px")
+    assert len(listed) == 1

@@ -68,11 +68,27 @@ def test_every_backbone_gets_every_cell():
 
 
 def test_what_is_left_out_is_named():
-    left = " ".join(not_run(plan(["a"], Tier.QUICK, (), ())))
+    left = " ".join(not_run(plan(["a"], Tier.QUICK, (), ()), {64}, 64))
     for word in ("scratch", "refit", "jpeg10", "projection", "adversarial"):
         assert word in left
     assert "full" not in left
-    left = not_run(plan(["a"], Tier.RELEASE, (), ()))
+    sides, *left = not_run(plan(["a"], Tier.RELEASE, (), ()), {64}, 64)
+    assert sides == "sides of a network's input other than 64 px"
     assert [line.partition(" ")[0] for line in left] == [
         key.partition(" ")[0] for key in RESEARCH_TIER
     ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "told"),
+    [
+        ({96}, 64, "other than 96 px"),
+        ({96}, 96, "other than 96 px"),
+        ({96}, 224, "other than 96 px; these pictures have room for 224"),
+        ({224, 96}, 224, "other than 96, 224 px"),
+        ({224, 96}, 160, "other than 96, 224 px"),
+    ],
+)
+def test_sizes_that_a_stranger_could_train_at_are_left_out_and_named(sizes, room, told):
+    sides, *_ = not_run(plan(["a"], Tier.RELEASE, (), ()), sizes, room)
+    assert sides.endswith(told)
