@@ -57,7 +57,7 @@ class Subject:
 
     @property
     def room(self) -> int:
-        """Side in pixels at which a stranger sees the pictures who has a GPU."""
+        """Side in pixels at which a stranger with a GPU sees the pictures: at most 224."""
         return choose_size([(image.height, image.width) for image in self.images], accelerated=True)
 
     @property

@@ -19,7 +19,7 @@ from protect.evaluation.bench import Bench
 from protect.evaluation.cell import CellPlan, Loader, plan_cells, run_cell
 from protect.evaluation.journal import Journal
 from protect.evaluation.pictures import Material, Pictures
-from protect.evaluation.plan import Spec, not_run, plan
+from protect.evaluation.plan import Spec, not_run, plan, seen_smaller
 from protect.evaluation.split import (
     as_samples,
     chance_of,
@@ -93,13 +93,13 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
     plans = plan_cells(specs, _loader(config, subject), material, config)
-    sizes = {training.network.input_size for cell in plans for training in cell.trainings}
-    if max(sizes) < subject.room:
+    networks = [training.network for cell in plans for training in cell.trainings]
+    sizes = {network.name: network.input_size for network in networks}
+    if smaller := seen_smaller(sizes, config.size or subject.size, subject.room):
         listener(
             Notice(
-                f"networks see the pictures at {max(sizes)} px here, and these have room for "
-                f"{subject.room}, where a stranger may keep far more; --size {subject.room} "
-                "asks him",
+                f"{', '.join(smaller)}: these pictures have room for {subject.room} px, where a "
+                f"stranger may keep far more; --size {subject.room} asks him",
                 "warning",
             )
         )

@@ -179,7 +179,7 @@ class VerifyReport(Document):
         max_retained: The threshold.
         worst: Index of the worst cell.
         cells: One per backbone, mode and attack.
-        not_run: Attacks and modes that this verification did not try.
+        not_run: Attacks, modes and sizes that this verification did not try.
         quality: How visible the noise is.
         split: Which pictures trained and which tested.
         notes: Warnings.

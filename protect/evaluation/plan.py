@@ -1,6 +1,6 @@
 """Which cells a verification runs: every backbone in every mode, and under every attack."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protect.config.choices import Mode, Tier
@@ -84,13 +84,26 @@ def _possible(mode: Mode, attack: str) -> bool:
     return not acts_on_batches or mode is not Mode.LINEAR_PROBE
 
 
-def not_run(specs: Sequence[Spec], sizes: Collection[int], room: int) -> tuple[str, ...]:
+def seen_smaller(sizes: Mapping[str, int], wanted: int, room: int) -> list[str]:
+    """Say which networks see pictures smaller than a stranger would, such as "a at 96 px".
+
+    Those whose input has one size only are not among them.
+
+    Args:
+        sizes: Name of a network -> side of its input in pixels.
+        wanted: The side that was asked for.
+        room: Side of the input that a stranger with a GPU would use.
+    """
+    return [f"{name} at {size} px" for name, size in sizes.items() if size == wanted < room]
+
+
+def not_run(specs: Sequence[Spec], sizes: Mapping[str, int], room: int) -> tuple[str, ...]:
     """Say which modes, attacks and sizes these cells leave out, and what is never run here.
 
     Args:
         specs: The cells.
-        sizes: Of their networks' inputs: sides in pixels.
-        room: Of which size an input could be that shows all of the pictures.
+        sizes: Name of a network -> side of its input in pixels.
+        room: Side of the input that a stranger with a GPU would use.
     """
     tried = {spec.mode for spec in specs}, {spec.attack for spec in specs}
     modes = [mode.value for mode in _MODES[Tier.RELEASE] if mode not in tried[0]]
@@ -100,7 +113,7 @@ def not_run(specs: Sequence[Spec], sizes: Collection[int], room: int) -> tuple[s
         lines.append(f"training modes: {', '.join(modes)}")
     if attacks:
         lines.append(f"attacks: {', '.join(attacks)}")
-    seen = ", ".join(map(str, sorted(sizes)))
-    more = f"; these pictures have room for {room}" if room > max(sizes) else ""
-    lines.append(f"sides of a network's input other than {seen} px{more}")
+    for network, size in sizes.items():
+        more = f"; these pictures have room for {room}" if room > size else ""
+        lines.append(f"sizes: {network} at any but {size} px{more}")
     return (*lines, *(f"{name}: {what}" for name, what in RESEARCH_TIER.items()))

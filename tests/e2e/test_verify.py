@@ -650,8 +650,9 @@ def test_whether_a_stranger_could_train_at_a_larger_size_is_said(tmp_path, side,
         Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
     words = ("--mode", "linear-probe", "--epochs", "1", "--device", "cpu", "--json")
     result = cli("verify", tmp_path / "copies", "--clean", tmp_path / "photos", *words, *flags)
-    listed = [line for line in report_of(result)["not_run"] if line.startswith("sides of")]
-    warned = f"at {seen} px here, and these have room for {side}" in result.stderr
+    (listed,) = [line for line in report_of(result)["not_run"] if line.startswith("sizes: ")]
+    name = "timm:tf_efficientnet_lite0"
+    warned = f"{name} at {seen} px: these pictures have room for {side} px" in result.stderr
     assert warned == (seen < side)
-    assert listed[0].endswith(f"have room for {side}" if seen < side else f"other than {seen} px")
-    assert len(listed) == 1
+    more = f"; these pictures have room for {side}" if seen < side else ""
+    assert listed == f"sizes: {name} at any but {seen} px{more}"

@@ -5,7 +5,7 @@ import pytest
 from protect.config.choices import Mode, Tier
 from protect.errors import ConfigError
 from protect.evaluation.attacks.registry import ATTACKS, RESEARCH_TIER, make_attack
-from protect.evaluation.plan import not_run, plan
+from protect.evaluation.plan import not_run, plan, seen_smaller
 
 
 def cells(tier=None, modes=(), attacks=(), backbones=("a",)):
@@ -68,27 +68,36 @@ def test_every_backbone_gets_every_cell():
 
 
 def test_what_is_left_out_is_named():
-    left = " ".join(not_run(plan(["a"], Tier.QUICK, (), ()), {64}, 64))
+    left = " ".join(not_run(plan(["a"], Tier.QUICK, (), ()), {"a": 64}, 64))
     for word in ("scratch", "refit", "jpeg10", "projection", "adversarial"):
         assert word in left
     assert "full" not in left
-    sides, *left = not_run(plan(["a"], Tier.RELEASE, (), ()), {64}, 64)
-    assert sides == "sides of a network's input other than 64 px"
+    size, *left = not_run(plan(["a"], Tier.RELEASE, (), ()), {"a": 64}, 64)
+    assert size == "sizes: a at any but 64 px"
     assert [line.partition(" ")[0] for line in left] == [
         key.partition(" ")[0] for key in RESEARCH_TIER
     ]
 
 
 @pytest.mark.parametrize(
-    ("sizes", "room", "told"),
+    ("room", "told"), [(64, ""), (96, ""), (128, "; these pictures have room for 128")]
+)
+def test_sizes_that_a_stranger_could_train_at_are_named_for_each_network(room, told):
+    left = not_run(plan(["a", "b"], Tier.RELEASE, (), ()), {"a": 96, "b": 224}, room)
+    assert left[:2] == (f"sizes: a at any but 96 px{told}", "sizes: b at any but 224 px")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted", "smaller"),
     [
-        ({96}, 64, "other than 96 px"),
-        ({96}, 96, "other than 96 px"),
-        ({96}, 224, "other than 96 px; these pictures have room for 224"),
-        ({224, 96}, 224, "other than 96, 224 px"),
-        ({224, 96}, 160, "other than 96, 224 px"),
+        ({"a": 96, "b": 224}, 96, ["a at 96 px"]),
+        ({"a": 96, "b": 96}, 96, ["a at 96 px", "b at 96 px"]),
+        ({"of one size": 70}, 96, []),
+        ({"a": 224}, 224, []),
+        ({"a": 256}, 256, []),
     ],
 )
-def test_sizes_that_a_stranger_could_train_at_are_left_out_and_named(sizes, room, told):
-    sides, *_ = not_run(plan(["a"], Tier.RELEASE, (), ()), sizes, room)
-    assert sides.endswith(told)
+def test_networks_that_could_see_more_are_named_and_those_of_one_size_are_not(
+    sizes, wanted, smaller
+):
+    assert seen_smaller(sizes, wanted, 224) == smaller
