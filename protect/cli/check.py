@@ -23,7 +23,7 @@ def check(
     quiet: Quiet = False,
     no_colour: NoColour = False,
 ) -> None:
-    """Compare a protected folder with its manifest and its originals; takes seconds.
+    """Compare a protected folder with its manifest and its originals; trains nothing.
 
     Hashes, sizes, labels and counts; the budget is measured again on the pixels on disk.
     """

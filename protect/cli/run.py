@@ -157,7 +157,7 @@ def run(
         bool,
         typer.Option(
             "--dry-run",
-            help="Decode every picture and time a few rounds; say what would be protected, how "
+            help="Decode every picture and time a part of the work; say what would be protected, how "
             "long it takes and what room it needs. Writes nothing.",
         ),
     ] = False,
