@@ -157,8 +157,8 @@ def run(
         bool,
         typer.Option(
             "--dry-run",
-            help="Decode every picture and time a part of the work; say what would be protected, how "
-            "long it takes and what room it needs. Writes nothing.",
+            help="Decode every picture and time a part of the work; say what would be protected, "
+            "how long it takes and what room it needs. Writes nothing.",
         ),
     ] = False,
     max_pixels: Annotated[
