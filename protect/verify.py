@@ -95,11 +95,12 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     plans = plan_cells(specs, _loader(config, subject), material, config)
     networks = [training.network for cell in plans for training in cell.trainings]
     sizes = {network.name: network.input_size for network in networks}
-    if smaller := seen_smaller(sizes, config.size or subject.size, subject.room):
+    room = subject.room
+    if smaller := seen_smaller(sizes, config.size or subject.size, room):
         listener(
             Notice(
-                f"{', '.join(smaller)}: these pictures have room for {subject.room} px, where a "
-                f"stranger may keep far more; --size {subject.room} asks him",
+                f"{', '.join(smaller)}: these pictures have room for {room} px, where a stranger "
+                f"may keep far more; --size {room} asks him",
                 "warning",
             )
         )
@@ -120,7 +121,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         max_retained=config.max_retained,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=tuple(cells),
-        not_run=(*_of_other_shards(every, specs), *not_run(every, sizes, subject.room)),
+        not_run=(*_of_other_shards(every, specs), *not_run(every, sizes, room)),
         quality=Quality.of(
             [pair.quality for pair in subject.pairs.values()], subject.promised_levels
         ),

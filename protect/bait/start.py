@@ -95,7 +95,8 @@ def new_alphabet(
 
 def most_classes(shown: int) -> int:
     """Return how many classes a search has time for that shows so many pictures in all."""
-    return max(k for k in range(shown + 1) if shown >= FEWEST * size_of_alphabet(k) * k)
+    at_most = shown // (FEWEST * FEWEST_TEXTURES)
+    return max(k for k in range(at_most + 1) if shown >= FEWEST * size_of_alphabet(k) * k)
 
 
 def pictures_of_each(shown: int, classes: int) -> int:
@@ -104,14 +105,13 @@ def pictures_of_each(shown: int, classes: int) -> int:
     Raises:
         ConfigError: If that is too few for a head to be fitted to.
     """
-    count = shown // (size_of_alphabet(classes) * classes)
-    if count < FEWEST:
+    most = most_classes(shown)
+    if classes > most:
         raise ConfigError(
-            f"a search among textures that JPEG keeps has time for {most_classes(shown)} classes "
-            f"of {classes}",
+            f"a search among textures that JPEG keeps has time for {most} classes of {classes}",
             "search longer with --preset strong, or leave --harden jpeg out",
         )
-    return count
+    return shown // (size_of_alphabet(classes) * classes)
 
 
 def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generator) -> list[Tensor]:
