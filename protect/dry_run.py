@@ -34,6 +34,7 @@ from protect.generation import (
     new_search,
     pictures_to_search,
     refuse_to_try_batches,
+    search_sizes,
     settle_harden,
 )
 from protect.models.backbones import load_backbone, needs_download
@@ -68,6 +69,7 @@ class _Trial:
 
     Attributes:
         noise: The noise after them, (K, C, h, w), float32, in levels.
+        grid: Rows and columns of a picture's part of it.
         surrogate: The network.
         searching: What the choice of what the noise begins with would take.
         seconds: Of one round, 0 where the run does none; None where none could be tried.
@@ -76,6 +78,7 @@ class _Trial:
     """
 
     noise: Tensor
+    grid: tuple[int, int]
     surrogate: Network | None
     searching: Cost
     seconds: float | None
@@ -123,6 +126,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             listing,
             size=config.size,
             accelerated=device.type != "cpu",
+            at_room=config.searches_sizes,
             threads=threads,
             max_pixels=config.max_pixels,
             keep=pictures_to_search(config, len(listing.classes)),
@@ -153,7 +157,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     # 3. A little of every other stage, and what that makes of the whole.
     trial = _try_rounds(config, listing, reading, device, listener)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
-    writer = new_writer(config.output, trial.noise, config, reading, listing)
+    writer = new_writer(config.output, trial.noise, trial.grid, config, reading, listing)
     # The first is slower, and would count as often as each tried one stands for others.
     _try_writing(writer, tried[:1], threads, ignore)
     with stage("Trying to encode some", len(tried), listener) as write_clock:
@@ -231,10 +235,11 @@ def _try_rounds(
         WeightsError: If the surrogate's weights are not to be had.
     """
     if needs_download(config.surrogate, config.weights, config.offline):
-        height, width = reading.pattern_grid
-        guess = (torch.rand(1, 3, height, width) * 2 - 1) * config.eps.levels
+        grid = reading.grid_within(reading.room if config.searches_sizes else reading.size)
+        guess = (torch.rand(1, 3, *grid) * 2 - 1) * config.eps.levels
         return _Trial(
             noise=guess.expand(len(listing.classes), -1, -1, -1),
+            grid=grid,
             surrogate=None,
             searching=Cost(),
             seconds=None,
@@ -254,13 +259,14 @@ def _try_rounds(
     if config.batch_size == AUTO:
         fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
-        search = new_search(engine, config)
+        search = new_search(engine, config, search_sizes(surrogate, reading, config))
         searching = search.cost() if search is not None else Cost()
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds
     return _Trial(
         noise=engine.patterns.table().detach().cpu(),
+        grid=engine.patterns.grid,
         surrogate=backbone.description,
         searching=searching,
         seconds=fmean(timed) if timed else 0.0,

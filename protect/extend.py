@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from protect.bait.patterns import shifts_of
+from protect.bait.patterns import RANDOM_TILE, shifts_of
 from protect.bait.record import pattern_digests
+from protect.bait.textures import TILE
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
 from protect.data.discover import Listing, discover
@@ -70,7 +71,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     refuse_occupied(config.output, config.existing)
     earlier = read_earlier(config.output)
     config = earlier.settle(config)
-    noise = _recorded_noise(earlier)
+    noise, grid = _recorded_noise(earlier, config)
 
     # 2. What the source holds now. All of it is known to be good before anything is written.
     listing = discover(config.source, config.labels)
@@ -100,11 +101,10 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     if noise.shape[1] == 1:
         _announce_grey_noise(looks, listener)
 
-    beyond = shifts_of(config) - 1
     writer = Writer(
         folder=config.output,
         noise=noise,
-        grid=(noise.shape[2] - beyond, noise.shape[3] - beyond),
+        grid=grid,
         seed=config.seed,
         class_index=earlier.manifest.classes,
         names=plan.names,
@@ -158,8 +158,15 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     return manifest
 
 
-def _recorded_noise(earlier: EarlierRun) -> Tensor:
-    """Load the noise of every class: (K, 1 or 3, h, w), float32, in levels.
+def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> tuple[Tensor, tuple[int, int]]:
+    """Load the noise of every class, and on which grid a picture gets a window of it.
+
+    Args:
+        earlier: The run.
+        config: Its settings.
+
+    Returns:
+        (K, 1 or 3, h, w), float32, in levels; and rows and columns of a window.
 
     Raises:
         OutputError: If it is not what the manifest was written with.
@@ -167,7 +174,12 @@ def _recorded_noise(earlier: EarlierRun) -> Tensor:
     path = earlier.state.patterns
     hint = f"put the {path.name} of that run back, or protect everything anew with --overwrite"
     try:
-        noise = load_file(path)["noise"]
+        table = load_file(path)
+        noise = table["noise"]
+        # Runs from before grids were recorded had tiles of two sizes.
+        beyond = shifts_of(config.mode, TILE if config.textured else RANDOM_TILE) - 1
+        sides = [side - beyond for side in noise.shape[-2:]]
+        height, width = table["grid"].tolist() if "grid" in table else sides
     except (SafetensorError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise OutputError(f"{path} cannot be used: {error}", hint) from None
     if (
@@ -176,9 +188,11 @@ def _recorded_noise(earlier: EarlierRun) -> Tensor:
         or len(noise) != len(earlier.classes)
         or pattern_digests(noise, earlier.classes) != earlier.manifest.patterns
         or noise.abs().max().item() > earlier.manifest.eps.levels
+        or not 0 < height <= noise.shape[2]
+        or not 0 < width <= noise.shape[3]
     ):
         raise OutputError(f"{path} is not the noise that {earlier.output} was made with", hint)
-    return noise
+    return noise, (height, width)
 
 
 def _refuse_other_labels(listing: Listing, earlier: EarlierRun) -> None:

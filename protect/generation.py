@@ -4,6 +4,7 @@ What the loop itself does is in `bait/`; this puts pictures, files and the clock
 """
 
 import time
+from collections.abc import Callable, Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -15,12 +16,19 @@ from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import ClassPatterns, random_start, shifts_of
-from protect.bait.start import Search, dealt_start, most_classes, pictures_of_each
+from protect.bait.start import (
+    Search,
+    broad_start,
+    dealt_start,
+    most_classes,
+    pictures_of_each,
+)
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset
 from protect.config.settings import EFFORTS, SEARCHED_THROUGH, RunConfig
 from protect.config.values import AUTO
+from protect.data.cache import LARGEST_SIZE_CPU
 from protect.data.reading import Reading
 from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, stage
@@ -46,21 +54,25 @@ def new_engine(
     classes: tuple[str, ...],
     device: torch.device,
 ) -> Engine:
-    """Set up the loop, with patterns on a grid no finer than the published pictures."""
+    """Set up the loop, with patterns on a grid no finer than the published pictures.
+
+    Nor than the largest size at which a network sees them.
+    """
     channels = 1 if bool(reading.pictures.grey.all()) else 3
     draws = generator(config.seed, "patterns")
-    height, width = reading.pattern_grid
-    start = dealt_start if config.textured else random_start
+    sizes = search_sizes(surrogate, reading, config)
+    height, width = reading.grid_within(max(sizes, default=reading.size))
+    weights = start_of(config, sizes)(len(classes), channels, draws)
     anchor = None
     if config.binding is Binding.FEATURES and not config.textured:
         sample = generator(config.seed, "anchor")
         anchor = choose_anchor(surrogate, reading.pictures, len(classes), sample)
     patterns = ClassPatterns(
-        start(len(classes), channels, draws),
+        weights,
         height,
         width,
         config.eps.levels,
-        shifts=shifts_of(config),
+        shifts=shifts_of(config.mode, weights.shape[-1]),
         anchor=anchor,
     ).to(device)
     return Engine(
@@ -74,6 +86,27 @@ def new_engine(
         seed=config.seed,
         device=device,
     )
+
+
+def search_sizes(surrogate: WithFeatures, reading: Reading, config: RunConfig) -> tuple[int, ...]:
+    """Return at which sizes a search shows pictures, in pixels; empty for the surrogate's own.
+
+    Where they have room, that is the size that a stranger with a GPU uses and the one that he uses
+    without: textures that mislead at one may not at the other.
+    """
+    own_only = surrogate.backbone.input_size != reading.size
+    if not config.searches_sizes or own_only or reading.room <= LARGEST_SIZE_CPU:
+        return ()
+    return reading.room, LARGEST_SIZE_CPU
+
+
+def start_of(
+    config: RunConfig, sizes: Sequence[int]
+) -> Callable[[int, int, torch.Generator], Tensor]:
+    """Return what makes the weights that the noise begins with, see `search_sizes`."""
+    if not config.textured:
+        return random_start
+    return broad_start if sizes else dealt_start
 
 
 def searched_pictures(config: RunConfig, classes: int) -> int:
@@ -123,8 +156,8 @@ def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunCon
     return config.model_copy(update={"harden": SEARCHED_THROUGH})
 
 
-def new_search(engine: Engine, config: RunConfig) -> Search | None:
-    """Set up the search among textures; None where the noise begins at random."""
+def new_search(engine: Engine, config: RunConfig, sizes: Sequence[int]) -> Search | None:
+    """Set up the search among textures at `search_sizes`; None where noise begins at random."""
     if not config.textured:
         return None
     return Search(
@@ -132,15 +165,18 @@ def new_search(engine: Engine, config: RunConfig) -> Search | None:
         engine.patterns,
         engine.pictures,
         engine.views,
+        sizes=sizes,
         each=searched_pictures(config, len(engine.patterns.weight)),
         batch_size=engine.effort.batch_size,
         seed=config.seed,
     )
 
 
-def search_start(engine: Engine, config: RunConfig, listener: Listener) -> float:
+def search_start(
+    engine: Engine, config: RunConfig, sizes: Sequence[int], listener: Listener
+) -> float:
     """Choose the textures of the noise; return the seconds that it took."""
-    search = new_search(engine, config)
+    search = new_search(engine, config, sizes)
     if search is None:
         return 0.0
     with stage("Choosing textures", search.steps, listener) as clock:
@@ -227,7 +263,8 @@ def optimise(
 
     def finished() -> Tensor:
         noise = engine.patterns.table().detach().cpu().contiguous()
-        write_atomically(state.patterns, save({"noise": noise}))
+        grid = torch.tensor(engine.patterns.grid)
+        write_atomically(state.patterns, save({"noise": noise, "grid": grid}))
         return noise
 
     return from_first(finished), seconds

@@ -29,6 +29,7 @@ from protect.generation import (
     plan_rounds,
     refuse_to_try_batches,
     save_progress,
+    search_sizes,
     search_start,
     settle_harden,
 )
@@ -127,6 +128,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
                 state.pixels,
                 size=config.size,
                 accelerated=device.type != "cpu",
+                at_room=config.searches_sizes,
                 threads=threads,
                 max_pixels=config.max_pixels,
                 listener=listener,
@@ -149,6 +151,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         listener(Notice(f"resuming the run in {config.output}"))
 
     # 3. The noise: one pattern per class, by the bi-level loop or a search among textures.
+    sizes = search_sizes(surrogate, reading, config)
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None
@@ -157,9 +160,11 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         refuse_to_try_batches(device)
         fit_batches(engine, listener)
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
-        searched = 0.0 if saved else search_start(engine, config, listener)
+        searched = 0.0 if saved else search_start(engine, config, sizes, listener)
         if config.time_budget is not None and not saved:
-            trial = new_writer(state.trial, engine.patterns.table(), config, reading, listing)
+            trial = new_writer(
+                state.trial, engine.patterns.table(), engine.patterns.grid, config, reading, listing
+            )
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
             plan_rounds(engine, pace, listener)
@@ -183,7 +188,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listener(PartStarted(3, 3))
     mine = dealt(reading.samples)
     with stage("Writing images", len(mine), listener) as write_clock:
-        writer = new_writer(config.output, noise, config, reading, listing)
+        writer = new_writer(config.output, noise, engine.patterns.grid, config, reading, listing)
         written = write_pictures(
             writer,
             mine,
@@ -204,6 +209,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         config=_public_settings(config)
         | {
             "size": reading.size,
+            "searched_at": list(sizes),
             "surrogate": backbone.description.name,
             "effort": engine.effort.model_dump(mode="json"),
         },
@@ -253,13 +259,18 @@ def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
 
 
 def new_writer(
-    folder: Path, noise: Tensor, config: RunConfig, reading: Reading, listing: Listing
+    folder: Path,
+    noise: Tensor,
+    grid: tuple[int, int],
+    config: RunConfig,
+    reading: Reading,
+    listing: Listing,
 ) -> Writer:
     """Set up what publishes pictures with the noise of their classes into a folder."""
     return Writer(
         folder=folder,
         noise=noise.detach().cpu(),
-        grid=reading.pattern_grid,
+        grid=grid,
         seed=config.seed,
         class_index=listing.class_index,
         names=output_names([sample.name for sample in reading.samples]),

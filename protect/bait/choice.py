@@ -63,11 +63,19 @@ class Misled:
     share: float
 
 
-def choose(shown: Sequence[Shown], classes: Classes, draws: torch.Generator) -> Tensor:
+def choose(
+    shown: Sequence[Shown], classes: Classes, draws: torch.Generator, *, always: int | None = None
+) -> Tensor:
     """Return a texture for each class, (K,), int64, no two the same.
 
     The best of some random choices, improved class by class: a texture that is free replaces the
     class's own, one that is not is exchanged with it, if that misleads more.
+
+    Args:
+        shown: By network and view.
+        classes: Of the pictures.
+        draws: Of the choices that it begins with.
+        always: A texture that some class gets, whatever misleads most; None for none.
     """
     textures = len(shown[0].carrying)
 
@@ -77,6 +85,10 @@ def choose(shown: Sequence[Shown], classes: Classes, draws: torch.Generator) -> 
     choices = [
         torch.randperm(textures, generator=draws)[: classes.count] for _ in range(RANDOM_CHOICES)
     ]
+    if always is not None:
+        for choice in choices:
+            if always not in choice:
+                choice[int(torch.randint(classes.count, (), generator=draws))] = always
     best = min(choices, key=loss)
     least = loss(best)
     for _ in range(SWEEPS):
@@ -86,6 +98,8 @@ def choose(shown: Sequence[Shown], classes: Classes, draws: torch.Generator) -> 
                 other = best.clone()
                 other[best == texture] = best[k]
                 other[k] = texture
+                if always is not None and always not in other:
+                    continue
                 now = loss(other)
                 if now < least:
                     least, best = now, other

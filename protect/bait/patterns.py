@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from protect.bait.textures import TILE, tiled
+from protect.bait.textures import tiled
 from protect.budget import resize_noise, to_grey
 from protect.config.choices import NoiseMode
-from protect.config.settings import RunConfig
 from protect.system.shards import own, own_rows
 
 ANCHOR_SHARE_OF_BUDGET = 0.25
@@ -16,14 +15,17 @@ RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 
 
-def shifts_of(config: RunConfig) -> int:
+def shifts_of(mode: NoiseMode, tile: int) -> int:
     """Say at how many rows and columns of its class's texture a picture's noise may start.
 
-    One where all pictures of a class carry the same noise.
+    As many as a tile has; one where all pictures of a class carry the same noise.
     """
-    if config.mode is NoiseMode.CLASS:
-        return 1
-    return TILE if config.textured else RANDOM_TILE
+    return 1 if mode is NoiseMode.CLASS else tile
+
+
+def faint_levels(budget: int) -> int:
+    """Return the levels of the anchor's noise."""
+    return max(1, int(budget * ANCHOR_SHARE_OF_BUDGET))
 
 
 def random_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
@@ -78,7 +80,12 @@ class ClassPatterns(nn.Module):
         self.anchor = anchor
         self.levels.fill_(self.budget)
         if anchor is not None:
-            self.levels[anchor] = max(1, int(self.budget * ANCHOR_SHARE_OF_BUDGET))
+            self.levels[anchor] = faint_levels(self.budget)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of a picture's noise."""
+        return self.height, self.width
 
     @torch.no_grad()
     def take(self, other: "ClassPatterns", choice: Tensor) -> None:

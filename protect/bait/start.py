@@ -5,6 +5,7 @@ what it made of them `choice` finds the textures that mislead most.
 """
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,19 @@ from protect.bait.choice import (
     misled,
     taken_for_themselves,
 )
-from protect.bait.harden import QUALITY, View
+from protect.bait.harden import QUALITY, View, plain
 from protect.bait.looks import Pictures
-from protect.bait.patterns import ClassPatterns
-from protect.bait.textures import TILE, kept_by_jpeg, textures
+from protect.bait.patterns import ClassPatterns, faint_levels
+from protect.bait.textures import (
+    TILE,
+    broad_textures,
+    broadest,
+    kept_by_jpeg,
+    textures,
+)
 from protect.budget import publish
 from protect.errors import ConfigError
+from protect.models.features import seen_at
 from protect.system.device import generator, moved
 from protect.system.processes import from_first, place
 from protect.system.shards import as_one_batch, own, whole
@@ -57,6 +65,11 @@ def dealt_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
     return SATURATION * textures(classes, draws).expand(-1, channels, -1, -1)
 
 
+def broad_start(classes: int, channels: int, draws: torch.Generator) -> Tensor:
+    """Return weights of different textures to be seen at two sizes, (K, C, 64, 64)."""
+    return SATURATION * broad_textures(classes, draws).expand(-1, channels, -1, -1)
+
+
 def size_of_alphabet(classes: int) -> int:
     """Return how many textures there are to choose from for K classes."""
     return max(FEWEST_TEXTURES, round(SPARE_TEXTURES * classes))
@@ -71,8 +84,7 @@ def new_alphabet(
     Those of which JPEG leaves most in some of the pictures; the last, of which it leaves least, is
     faint.
     """
-    classes, channels = patterns.weight.shape[:2]
-    count = size_of_alphabet(classes)
+    count = size_of_alphabet(len(patterns.weight))
     drawn = dealt_start(round(CANDIDATES * count), 1, draws)
     some = torch.randperm(len(pictures), generator=draws)[:TRIED_IN]
 
@@ -83,13 +95,29 @@ def new_alphabet(
         kept = kept_by_jpeg(noise, trial, QUALITY)
         return kept.cpu().argsort(descending=True, stable=True)[:count]
 
+    return _table(drawn[from_first(survivors)], patterns)
+
+
+def broad_alphabet(patterns: ClassPatterns, draws: torch.Generator) -> ClassPatterns:
+    """Return a table of textures to be seen at two sizes, otherwise like `patterns`.
+
+    The last is of a single level, and so broad that no network sees much of it: what looks like
+    pictures without any noise.
+    """
+    drawn = broad_start(size_of_alphabet(len(patterns.weight)) - 1, 1, draws)
+    one_level = math.atanh(min(math.tanh(SATURATION), 1 / faint_levels(patterns.budget)))
+    return _table(torch.cat([drawn, one_level * broadest()[None]]), patterns)
+
+
+def _table(weights: Tensor, patterns: ClassPatterns) -> ClassPatterns:
+    """Return patterns like others, of which the last is faint; weights are (M, 1, t, t)."""
     return ClassPatterns(
-        drawn[from_first(survivors)].expand(-1, channels, -1, -1),
+        weights.expand(-1, patterns.weight.shape[1], -1, -1),
         patterns.height,
         patterns.width,
         patterns.budget,
         shifts=patterns.shifts,
-        anchor=count - 1,
+        anchor=len(weights) - 1,
     ).to(patterns.weight.device)
 
 
@@ -150,6 +178,8 @@ class Search:
         patterns: The table.
         pictures: The training pictures.
         views: What is done to pictures before the network sees them.
+        sizes: Two, in pixels, at which it sees them: at the first as they are, at the last in every
+            view. The table is then one of `broad_start`. None for the size that it has.
         each: How many pictures of each class are shown with every texture.
         batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
@@ -168,6 +198,7 @@ class Search:
         pictures: Pictures,
         views: Sequence[View],
         *,
+        sizes: Sequence[int] = (),
         each: int,
         batch_size: int,
         seed: int,
@@ -175,7 +206,9 @@ class Search:
         self.surrogate = surrogate
         self.patterns = patterns
         self.pictures = pictures
-        self.views = views
+        self.sizes = sizes
+        smallest = sizes[-1] if sizes else None
+        self.looks = [(plain, size) for size in sizes[:-1]] + [(view, smallest) for view in views]
         self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")
@@ -192,12 +225,15 @@ class Search:
         labels = pictures.labels
         self.labels = Classes(labels[self.carrying], labels[self.clean], self.classes)
         self.networks = _networks(surrogate)
-        self.steps = len(views) * len(self.networks) * self.textures
+        self.steps = len(self.looks) * len(self.networks) * self.textures
 
     @cached_property
     def alphabet(self) -> ClassPatterns:
         """The textures to choose from."""
-        return new_alphabet(self.patterns, self.pictures, generator(self.seed, "alphabet"))
+        draws = generator(self.seed, "alphabet")
+        if self.sizes:
+            return broad_alphabet(self.patterns, draws)
+        return new_alphabet(self.patterns, self.pictures, draws)
 
     def run(self, tell: Callable[[], None]) -> Misled:
         """Choose the textures and take them; `tell` is called after each of `steps`.
@@ -205,12 +241,10 @@ class Search:
         Returns:
             What the choice makes of clean pictures.
         """
-        shown = [
-            self.show(network, view, range(self.textures), tell)
-            for view in self.views
-            for network in self.networks
-        ]
-        choice = from_first(lambda: choose(shown, self.labels, self.draws))
+        shown = self._show_all(range(self.textures), tell)
+        # With two sizes few choices are good by both, and none but those with an anchor was.
+        always = self.alphabet.anchor if self.sizes else None
+        choice = from_first(lambda: choose(shown, self.labels, self.draws, always=always))
         self.patterns.take(self.alphabet, choice.to(self.device))
         return misled(shown, self.labels, choice, self.draws)
 
@@ -220,11 +254,7 @@ class Search:
         _ = self.alphabet  # it is drawn when first asked for
         drawing = time.perf_counter() - before
         before = time.perf_counter()
-        shown = [
-            self.show(network, view, [0], lambda: None)
-            for view in self.views
-            for network in self.networks
-        ]
+        shown = self._show_all([0], lambda: None)
         showing = time.perf_counter() - before
         before = time.perf_counter()
         taken_for_themselves(shown, self.labels, torch.zeros(self.classes, dtype=torch.int64))
@@ -238,6 +268,14 @@ class Search:
     def _passes(self, textures: int) -> int:
         """Return how often a view shows the pictures, with so many textures and clean."""
         return len(self.networks) * (textures + 1) + (len(self.networks) - 1) * PASSES
+
+    def _show_all(self, chosen: Sequence[int], tell: Callable[[], None]) -> list[Shown]:
+        shown = []
+        for view, size in self.looks:
+            for network in self.networks:
+                with seen_at(network, size):
+                    shown.append(self.show(network, view, chosen, tell))
+        return shown
 
     @torch.no_grad()
     def show(

@@ -7,6 +7,7 @@ in a block. So a texture is the sign of such a wave, or of two of them together.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +27,11 @@ WAVES = tuple(
 )
 """How often each goes up and down from top to bottom, and from left to right. Those that fall to
 the left are left out, since a stranger's flips make them the same."""
+BROAD_TILE = 2 * TILE
+"""Side of a texture that is to be seen at two sizes, in pixels of the larger."""
+FINE, COARSE = (5.0, 12.0), (13.0, 48.0)
+"""Shortest and longest period, in pixels, of waves that are seen at the larger size only, or best,
+and of those that are left at half that size and less."""
 PHASES = (0.3, 1.1)
 """Of the first and the second wave, in radians; no pixel lies where they change their sign."""
 PLACES = ((0, 0), (4, 4), (2, 5), (1, 3))
@@ -53,6 +59,38 @@ def textures(count: int, draws: torch.Generator) -> Tensor:
         one, other = _wave(WAVES[first], PHASES[0]), _wave((down, mirrored * across), PHASES[1])
         _keep(found, one + other if len(found) % 2 else one * other)
     return torch.stack(list(found.values())[:count])
+
+
+def broad_textures(count: int, draws: torch.Generator) -> Tensor:
+    """Draw different textures for networks that see the pictures at two sizes.
+
+    In turn two fine waves, two coarse ones, and one of each; added or multiplied.
+
+    Args:
+        count: How many.
+        draws: Of the waves.
+
+    Returns:
+        (count, 1, 64, 64), float32, 1 or -1.
+    """
+    fine, coarse = _waves(*FINE), _waves(*COARSE)
+    found: dict[bytes, Tensor] = {}
+    while len(found) < count:
+        pools = ((fine, fine), (coarse, coarse), (fine, coarse))[len(found) % 3]
+        first, second = (_drawn(pool, draws) for pool in pools)
+        if first == second:
+            continue
+        one, other = (
+            _wave(often, phase, BROAD_TILE)
+            for often, phase in zip((first, second), PHASES, strict=True)
+        )
+        _keep(found, one + other if len(found) % 2 else one * other)
+    return torch.stack(list(found.values())[:count])
+
+
+def broadest() -> Tensor:
+    """Return the signs of the wave that a network sees least of: (1, 64, 64), float32."""
+    return _signs(_wave((0, 1), PHASES[0], BROAD_TILE))
 
 
 def tiled(tiles: Tensor, height: int, width: int) -> Tensor:
@@ -84,13 +122,30 @@ def kept_by_jpeg(noise: Tensor, pixels: Tensor, quality: int) -> Tensor:
 
 
 def _keep(found: dict[bytes, Tensor], wave: Tensor) -> None:
-    """Add the signs of a wave (32, 32), unless they or their negative are known."""
-    texture = torch.where(wave * wave[0, 0] < 0, -1.0, 1.0)[None]
+    """Add the signs of a wave (t, t), unless they or their negative are known."""
+    texture = _signs(wave)
     found.setdefault(texture.numpy().tobytes(), texture)
 
 
-def _wave(often: tuple[int, int], phase: float) -> Tensor:
-    """Return a wave that goes up and down so often, downwards and across: (32, 32), float64."""
+def _signs(wave: Tensor) -> Tensor:
+    """Return 1 where a wave (t, t) has the sign of its first pixel, else -1: (1, t, t), float32."""
+    return torch.where(wave * wave[0, 0] < 0, -1.0, 1.0)[None]
+
+
+def _waves(shortest: float, longest: float) -> list[tuple[int, int]]:
+    """Return the waves on a broad tile with periods of so many pixels, those to the left too."""
+    fewest, most = BROAD_TILE / longest, BROAD_TILE / shortest
+    often = range(math.ceil(most))
+    found = [(d, a) for d in often for a in often if fewest <= math.hypot(d, a) <= most]
+    return found + [(d, -a) for d, a in found if d and a]
+
+
+def _drawn(waves: Sequence[tuple[int, int]], draws: torch.Generator) -> tuple[int, int]:
+    return waves[int(torch.randint(len(waves), (), generator=draws))]
+
+
+def _wave(often: tuple[int, int], phase: float, side: int = TILE) -> Tensor:
+    """Return a wave that goes up and down so often, downwards and across: (t, t), float64."""
     down, across = often
-    place = 2 * math.pi / TILE * torch.arange(TILE, dtype=torch.float64)
+    place = 2 * math.pi / side * torch.arange(side, dtype=torch.float64)
     return torch.cos(down * place[:, None] + across * place[None] + phase)

@@ -173,6 +173,11 @@ class RunConfig(_Machine):
         return Harden.JPEG in self.hardened and self.binding is Binding.FEATURES
 
     @property
+    def searches_sizes(self) -> bool:
+        """Whether that choice is made for every size that a stranger may use, if there is room."""
+        return self.textured and self.size is None
+
+    @property
     def effort(self) -> Effort:
         """The preset's counts with this config's own on top, but for what is found by trying.
 

@@ -35,6 +35,7 @@ class Reading:
         refused: Those that cannot be protected, sorted by source.
         grid: On which grid `pictures` are.
         size: Side in pixels at which the surrogate sees them.
+        room: Side at which a stranger with a GPU would see them.
         origins: Source name -> the file, of every picture of the listing.
         notes: What the owner should know about the pictures.
     """
@@ -44,6 +45,7 @@ class Reading:
     refused: tuple[Refused, ...]
     grid: Grid
     size: int
+    room: int
     origins: Mapping[str, Origin]
     notes: tuple[str, ...]
 
@@ -52,14 +54,13 @@ class Reading:
         """Source name -> digest of the file; empty for pictures that were refused."""
         return {name: origin.sha256 for name, origin in self.origins.items()}
 
+    def grid_within(self, side: int) -> tuple[int, int]:
+        """Return height and width of noise no finer than the pictures, nor than so many pixels."""
+        return min(self.grid.height, side), min(self.grid.width, side)
+
     def n_levels(self, samples: Iterable[Sample]) -> int:
         """Return how many values pictures have together: height by width by channels."""
         return sum(self.origins[sample.name].n_levels for sample in samples)
-
-    @property
-    def pattern_grid(self) -> tuple[int, int]:
-        """Height and width of the noise: no finer than the pictures, nor than the input size."""
-        return min(self.grid.height, self.size), min(self.grid.width, self.size)
 
 
 def read_pictures(
@@ -68,6 +69,7 @@ def read_pictures(
     *,
     size: int | None,
     accelerated: bool,
+    at_room: bool,
     threads: int,
     max_pixels: int,
     listener: Listener,
@@ -79,11 +81,13 @@ def read_pictures(
         path: File to write.
         size: Working size; None picks it from the pictures.
         accelerated: Whether a GPU computes; it affords larger inputs.
+        at_room: Whether pictures are kept as large as a stranger with a GPU sees them.
         threads: Decoding threads.
         max_pixels: Larger pictures are refused.
         listener: Told of each picture.
     """
-    size, grid = choose_size_and_grid(listing, size, accelerated, max_pixels)
+    sizes = choose_sizes(listing, size, accelerated, at_room, max_pixels)
+    grid = sizes.grid
 
     def build(grid: Grid) -> tuple[PixelCache, tuple[Refused, ...], tuple[Origin, ...]]:
         return build_cache(
@@ -99,7 +103,7 @@ def read_pictures(
     try:
         pictures, refused, files = build(grid)
     except MixedSizes:
-        grid = square(size)
+        grid = square(sizes.kept)
         listener(StageStarted("Reading images of mixed sizes", len(listing.samples)))
         pictures, refused, files = build(grid)
     samples = tuple(listing.samples[row] for row in pictures.rows)
@@ -107,16 +111,35 @@ def read_pictures(
     origins = {sample.name: file for sample, file in zip(listing.samples, files, strict=True)}
     notes = tuple(copies_in_other_classes(samples, origins))
     announce(notes, files, listener)
-    return Reading(pictures, samples, tuple(every), grid, size, origins, notes)
+    return Reading(pictures, samples, tuple(every), grid, sizes.working, sizes.room, origins, notes)
 
 
-def choose_size_and_grid(
-    listing: Listing, size: int | None, accelerated: bool, max_pixels: int
-) -> tuple[int, Grid]:
-    """Pick the working size, if it is None, and the grid, by some of the pictures."""
-    sizes = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
-    size = size or choose_size(sizes, accelerated)
-    return size, choose_grid(sizes, size)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What was picked by some of the pictures.
+
+    Attributes:
+        working: Side in pixels at which the surrogate sees them.
+        room: Side at which a stranger with a GPU would.
+        kept: Side of pictures that are kept as squares.
+        grid: On which grid they are kept, unless they turn out to have several sizes.
+    """
+
+    working: int
+    room: int
+    kept: int
+    grid: Grid
+
+
+def choose_sizes(
+    listing: Listing, size: int | None, accelerated: bool, at_room: bool, max_pixels: int
+) -> Sizes:
+    """Pick the working size, if it is None, and on which grid pictures are kept."""
+    probed = probe_sizes(listing.samples, max_pixels) or [(1, 1)]
+    room = choose_size(probed, accelerated=True)
+    working = size or choose_size(probed, accelerated)
+    kept = room if at_room else working
+    return Sizes(working, room, kept, choose_grid(probed, kept))
 
 
 def copies_in_other_classes(samples: Iterable[Sample], origins: Mapping[str, Origin]) -> list[str]:

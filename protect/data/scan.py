@@ -6,7 +6,7 @@ from protect.data.discover import Listing
 from protect.data.reading import (
     Reading,
     announce,
-    choose_size_and_grid,
+    choose_sizes,
     copies_in_other_classes,
 )
 from protect.documents.manifest import Refused
@@ -22,6 +22,7 @@ def scan_pictures(
     *,
     size: int | None,
     accelerated: bool,
+    at_room: bool,
     threads: int,
     max_pixels: int,
     keep: int,
@@ -33,6 +34,7 @@ def scan_pictures(
         listing: What was found in the source.
         size: Working size; None picks it from the pictures.
         accelerated: Whether a GPU computes.
+        at_room: Whether pictures are kept as large as a stranger with a GPU sees them.
         threads: Decoding threads.
         max_pixels: Larger pictures are refused.
         keep: How many pictures are wanted in memory; as many, or 256 if that is more, where there
@@ -43,7 +45,8 @@ def scan_pictures(
         The same as `read_pictures`, but that `pictures` are at least so many of them, spread over
         the samples, in memory.
     """
-    size, grid = choose_size_and_grid(listing, size, accelerated, max_pixels)
+    sizes = choose_sizes(listing, size, accelerated, at_room, max_pixels)
+    grid = sizes.grid
     samples, refused = [], list(listing.refused)
     origins: dict[str, Origin] = {}
 
@@ -59,7 +62,7 @@ def scan_pictures(
             continue
         samples.append(sample)
         if grid.exact and found != (grid.height, grid.width):
-            grid = square(size)
+            grid = square(sizes.kept)
     kept = samples[:: max(1, len(samples) // max(keep, FEWEST_KEPT))]
     pictures, _, _ = build_cache(
         kept,
@@ -77,7 +80,8 @@ def scan_pictures(
         samples=tuple(samples),
         refused=tuple(sorted(refused, key=lambda item: item.source)),
         grid=grid,
-        size=size,
+        size=sizes.working,
+        room=sizes.room,
         origins=origins,
         notes=notes,
     )

@@ -1,10 +1,31 @@
 """A backbone that shows the features its head reads beside the logits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from protect.models.backbones import Backbone
+
+
+@contextmanager
+def seen_at(network: nn.Module, size: int | None) -> Iterator[None]:
+    """Show a network whatever it is given at another size, in pixels, for a while.
+
+    Args:
+        network: With a backbone somewhere in it, whose input may have any size.
+        size: None for the size that it has.
+    """
+    backbones = [module for module in network.modules() if isinstance(module, Backbone)]
+    before = [backbone.input_size for backbone in backbones]
+    for backbone in backbones:
+        backbone.input_size = size or backbone.input_size
+    try:
+        yield
+    finally:
+        for backbone, own in zip(backbones, before, strict=True):
+            backbone.input_size = own
 
 
 class WithFeatures(nn.Module):

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from protect.bait.patterns import RANDOM_TILE, ClassPatterns, random_start, shifts_of
-from protect.bait.textures import TILE
+from protect.bait.start import broad_start, dealt_start
+from protect.bait.textures import BROAD_TILE, TILE
+from protect.config.choices import NoiseMode
 from protect.config.settings import RunConfig
+from protect.generation import start_of
 
 CLASSES, HEIGHT, WIDTH, SHIFTS, LEVELS = 3, 12, 10, 8, 8
 GREY, COLOUR = torch.tensor([True]), torch.tensor([False])
@@ -116,17 +119,25 @@ def test_a_table_may_begin_with_textures_of_another():
     assert patterns.levels.flatten().tolist() == [8, 8, 8]
 
 
+@pytest.mark.parametrize("tile", [RANDOM_TILE, TILE, BROAD_TILE])
+def test_a_picture_starts_anywhere_in_the_tile_of_its_class(tile):
+    assert shifts_of(NoiseMode.SAMPLE, tile) == tile
+    assert shifts_of(NoiseMode.CLASS, tile) == 1
+
+
 @pytest.mark.parametrize(
-    ("settings", "shifts"),
+    ("settings", "start"),
     [
-        ({}, RANDOM_TILE),
-        ({"harden": "grey"}, RANDOM_TILE),
-        ({"harden": "jpeg"}, TILE),
-        ({"harden": "grey,jpeg"}, TILE),
-        ({"harden": "jpeg", "mode": "class"}, 1),
-        ({"mode": "class"}, 1),
-        ({"harden": "jpeg", "binding": "head"}, RANDOM_TILE),
+        ({}, random_start),
+        ({"harden": "grey"}, random_start),
+        ({"harden": "jpeg"}, dealt_start),
+        ({"harden": "grey,jpeg"}, dealt_start),
+        ({"harden": "jpeg", "mode": "class"}, dealt_start),
+        ({"harden": "jpeg", "binding": "head"}, random_start),
     ],
 )
-def test_a_picture_starts_anywhere_in_the_tile_of_its_class(tmp_path, settings, shifts):
-    assert shifts_of(RunConfig(source=tmp_path, **settings)) == shifts
+def test_a_search_begins_with_textures_and_rounds_with_random_tiles(tmp_path, settings, start):
+    config = RunConfig(source=tmp_path, **settings)
+    assert start_of(config, ()) is start
+    broad = broad_start if start is dealt_start else start
+    assert start_of(config, (224, 96)) is broad

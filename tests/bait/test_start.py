@@ -1,6 +1,9 @@
 """The search chooses the textures by which clean pictures are misled most, and changes nothing."""
 
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,14 +17,16 @@ from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
     FEWEST,
     FEWEST_TEXTURES,
+    SATURATION,
     SMALLEST_BATCH,
     TRIED_SIDE,
     Search,
+    broad_start,
     dealt_start,
     draw_pictures,
     pictures_of_each,
 )
-from protect.bait.textures import TILE, kept_by_jpeg
+from protect.bait.textures import BROAD_TILE, TILE, kept_by_jpeg
 from protect.config.choices import Harden
 from protect.errors import ConfigError
 from protect.system.processes import Place
@@ -53,6 +58,7 @@ def search(surrogate: nn.Module | None = None, each: int = EACH, **changes) -> S
         settings.get("patterns") or patterns(),
         pictures(),
         settings["views"],
+        sizes=settings.get("sizes", ()),
         each=each,
         batch_size=settings["batch_size"],
         seed=settings["seed"],
@@ -99,6 +105,60 @@ def test_no_two_classes_share_a_texture(seed):
     assert len(set(choice.tolist())) == CLASSES
     again = choose([shown], classes, draws(seed))
     assert torch.equal(choice, again)
+
+
+@pytest.mark.parametrize("texture", range(8))
+def test_a_texture_that_is_always_to_be_chosen_is(texture):
+    """Whichever, where three of eight are chosen."""
+    shown, classes = shown_of(torch.linspace(0, 30, 8))
+    choice = choose([shown], classes, draws(), always=texture)
+    assert texture in choice
+    assert len(set(choice.tolist())) == CLASSES
+    assert torch.equal(choice, choose([shown], classes, draws(), always=texture))
+
+
+def broad_patterns(budget: int = BUDGET) -> ClassPatterns:
+    start = broad_start(CLASSES, 3, draws())
+    return ClassPatterns(start, BROAD_TILE, BROAD_TILE, budget, shifts=BROAD_TILE)
+
+
+def test_with_two_sizes_pictures_are_shown_at_the_first_as_they_are_and_at_the_last_in_every_view(
+    monkeypatch,
+):
+    shown, sizes = [], []
+
+    @contextmanager
+    def seen_at(network: nn.Module, size: int | None) -> Iterator[None]:
+        sizes.append(size)
+        yield
+
+    class Watched(Search):
+        def show(self, network, view, chosen, tell):
+            shown.append((view, sizes[-1], network is self.surrogate))
+            return super().show(network, view, chosen, tell)
+
+    monkeypatch.setattr(start, "seen_at", seen_at)
+    table, views, told = broad_patterns(), views_of([Harden.BLUR]), []
+    found = Watched(
+        Net(), table, pictures(), views, sizes=(224, 96), each=EACH, batch_size=128, seed=0
+    )
+    found.run(lambda: told.append(1))
+    looks = [(plain, 224), *((view, 96) for view in views)]
+    assert shown == [(*look, kept) for look in looks for kept in (True, False)]
+    assert len(told) == found.steps == 2 * len(looks) * FEWEST_TEXTURES
+    assert table.anchor is not None
+
+
+@pytest.mark.parametrize("budget", [1, 4, 8, 16, 32])
+def test_the_anchor_among_broad_textures_is_one_level_of_the_broadest_wave(budget):
+    """Others have the whole budget; so every picture is changed, by rounding to whole levels."""
+    table = broad_patterns(budget)
+    alphabet = search(patterns=table, sizes=(224, 96)).alphabet
+    assert len(alphabet.weight) == FEWEST_TEXTURES
+    assert alphabet.anchor == FEWEST_TEXTURES - 1
+    levels = alphabet.table().detach()[:, 0]
+    assert levels[-1].round().unique().tolist() == [-1, 1]
+    assert levels[:-1].abs().round().unique().tolist() == [round(budget * math.tanh(SATURATION))]
 
 
 def test_a_search_takes_one_texture_of_its_alphabet_for_each_class():
@@ -231,7 +291,7 @@ def test_its_memory_is_foretold():
     shown = [
         found.show(network, plain, range(found.textures), lambda: None)
         for network in found.networks
-        for _ in found.views
+        for _ in found.looks
     ]
     assert found.cost().n_bytes == sum(looks.carrying.nbytes for looks in shown)
 

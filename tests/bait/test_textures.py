@@ -6,7 +6,20 @@ import torch
 from protect.bait.jpeg import BLOCK, jpeg
 from protect.bait.patterns import random_start
 from protect.bait.start import SATURATION, dealt_start
-from protect.bait.textures import FEWEST, MOST, PLACES, TILE, WAVES, kept_by_jpeg, textures
+from protect.bait.textures import (
+    BROAD_TILE,
+    COARSE,
+    FEWEST,
+    FINE,
+    MOST,
+    PLACES,
+    TILE,
+    WAVES,
+    broad_textures,
+    broadest,
+    kept_by_jpeg,
+    textures,
+)
 
 BUDGET = 8
 
@@ -15,16 +28,17 @@ def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize(("make", "side"), [(textures, TILE), (broad_textures, BROAD_TILE)])
 @pytest.mark.parametrize("count", [1, 7, len(WAVES), 300])
-def test_they_are_all_different_up_to_their_sign(count):
-    made = textures(count, draws())
-    assert made.shape == (count, 1, TILE, TILE)
+def test_they_are_all_different_up_to_their_sign(make, side, count):
+    made = make(count, draws())
+    assert made.shape == (count, 1, side, side)
     assert made.abs().min() == made.abs().max() == 1
     flat = made.flatten(1)
     likeness = (flat @ flat.T).abs() / flat.shape[1]
     assert (likeness - torch.eye(count)).max() < 1
-    assert torch.equal(made, textures(count, draws()))
-    assert count < 2 or not torch.equal(made, textures(count, draws(1)))
+    assert torch.equal(made, make(count, draws()))
+    assert count < 2 or not torch.equal(made, make(count, draws(1)))
 
 
 def test_single_waves_come_first_and_no_flip_makes_two_of_them_one():
@@ -36,6 +50,42 @@ def test_single_waves_come_first_and_no_flip_makes_two_of_them_one():
         assert spectrum.square().sum() * 0.35 < 2 * spectrum.max() ** 2
     assert strongest == set(WAVES)
     assert all(FEWEST <= (down**2 + across**2) ** 0.5 <= MOST for down, across in strongest)
+
+
+def shares_of_periods(tile: torch.Tensor) -> dict[str, float]:
+    """Return how much of a tile's power is in waves as long as the fine and the coarse ones."""
+    power = torch.fft.fft2(tile[0]).abs().square()
+    often = torch.fft.fftfreq(len(power)).abs()
+    period = 1 / torch.hypot(often[:, None], often[None]).clamp(min=1e-9)
+    return {
+        name: (power[(period >= shortest) & (period <= longest)].sum() / power.sum()).item()
+        for name, (shortest, longest) in {"fine": FINE, "coarse": COARSE}.items()
+    }
+
+
+def test_broad_ones_are_fine_or_coarse_or_both_at_once():
+    """The sum of two waves is of their periods alone; a product has other ones, too."""
+    shares = [shares_of_periods(tile) for tile in broad_textures(240, draws())]
+    sums = {kind: [i for i in range(240) if i % 3 == kind and i % 2] for kind in range(3)}
+    of = {
+        (kind, name): torch.tensor([shares[i][name] for i in numbers])
+        for kind, numbers in sums.items()
+        for name in ("fine", "coarse")
+    }
+    assert of[0, "fine"].mean() > 0.5
+    assert of[0, "coarse"].mean() < 0.15
+    assert of[1, "coarse"].mean() > 0.6
+    assert of[1, "fine"].mean() < 0.25
+    assert of[2, "fine"].mean() > 0.3
+    assert of[2, "coarse"].mean() > 0.3
+
+
+def test_the_broadest_goes_up_and_down_once_in_one_direction():
+    tile = broadest()[0]
+    assert tile.abs().min() == 1
+    assert torch.equal(tile, tile[:1].expand(BROAD_TILE, -1))
+    assert (tile[0] != tile[0].roll(1)).sum() == 2
+    assert abs(tile.mean()) <= 2 / BROAD_TILE
 
 
 def survival(tiles: torch.Tensor, down: int = 0, across: int = 0) -> torch.Tensor:

@@ -44,6 +44,7 @@ def test_c53_pictures_are_streamed(tmp_path: Path):
         tmp_path / "pixels.npy",
         size=None,
         accelerated=False,
+        at_room=False,
         threads=2,
         max_pixels=1_000_000,
         listener=listen,

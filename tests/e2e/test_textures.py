@@ -11,6 +11,7 @@ from cases.gallery import put, write
 from helpers import cli, small_network, write_colours
 from kill_events import run_until
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from protect import RunConfig
 from protect.bait.textures import TILE
@@ -198,9 +199,13 @@ def test_the_same_settings_give_the_same_bytes(hardened, tmp_path):
         assert (tmp_path / "again" / path.relative_to(out)).read_bytes() == path.read_bytes()
 
 
-def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
+@pytest.mark.parametrize("grid", ["recorded", "not recorded yet"])
+def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path, grid: str):
     photos, out, _ = hardened
-    new = photos / "blue" / "later.png"
+    state = out.with_name("out.state") / "patterns.safetensors"
+    if grid != "recorded":
+        save_file({"noise": load_file(state)["noise"].clone()}, state)
+    new = photos / "blue" / f"later {grid}.png"
     new.write_bytes((photos / "blue" / "0.png").read_bytes())
     result = cli("run", photos, "-o", out, "--extend")
     assert result.exit_code == 0, result.stderr
@@ -210,7 +215,7 @@ def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path):
         before = np.asarray(Image.open(photos / name)).astype(int)
         return np.asarray(Image.open(out / name)).astype(int) - before
 
-    later = noise("blue/later.png")
+    later = noise(f"blue/{new.name}")
     middle = (original > 8) & (original < 247)  # elsewhere a part of the noise is clamped away
 
     def is_a_window_of_its_texture(first: np.ndarray) -> bool:

@@ -6,7 +6,7 @@ from torch import nn
 
 from protect.documents.document import Network, Weights
 from protect.models.backbones import Backbone, load_backbone
-from protect.models.features import WithFeatures
+from protect.models.features import WithFeatures, seen_at
 
 
 def wrap(network: nn.Module, head: str) -> WithFeatures:
@@ -51,6 +51,30 @@ def test_the_embedded_backbone_shows_features_and_the_head_reads_them():
     features, logits = WithFeatures(backbone.eval())(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, 1280)
     assert torch.allclose(backbone.network.get_submodule(backbone.head)(features), logits)
+
+
+class SideNet(nn.Module):
+    """Answers with the side of what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.full((len(x), 2), float(x.shape[-1])))
+
+
+def test_a_network_sees_pictures_at_another_size_for_a_while():
+    network = wrap(SideNet(), "head")
+    x = torch.rand(2, 3, 20, 20)
+    sides = [network(x)[1].max()]
+    for size in (12, None):
+        with seen_at(network, size):
+            sides.append(network(x)[1].max())
+    with pytest.raises(ValueError, match="on the way"), seen_at(network, 12):
+        raise ValueError("on the way")
+    sides.append(network(x)[1].max())
+    assert sides == [8, 12, 8, 8]
 
 
 def test_gradients_reach_the_pictures_through_the_features():

@@ -148,6 +148,7 @@ class Owner:
                 folder / "pixels.npy",
                 size=self.size,
                 accelerated=self.device.type != "cpu",
+                at_room=False,
                 threads=self.threads,
                 max_pixels=DEFAULT_MAX_PIXELS,
                 listener=self.listener,
@@ -164,7 +165,7 @@ class Owner:
         return Task(
             pictures=reading.pictures,
             classes=len(self.listing.classes),
-            noise_shape=(channels, *reading.pattern_grid),
+            noise_shape=(channels, *reading.grid_within(reading.size)),
             levels=self.eps.levels,
             size=reading.size,
             seed=self.seed,
