@@ -100,6 +100,23 @@ def search_sizes(surrogate: WithFeatures, reading: Reading, config: RunConfig) -
     return reading.room, LARGEST_SIZE_CPU
 
 
+def warn_of_size(
+    surrogate: WithFeatures, reading: Reading, config: RunConfig, listener: Listener
+) -> None:
+    """Say where pictures have room for more than the surrogate sees, and it could see more."""
+    own_only = surrogate.backbone.input_size != reading.size
+    by_search = bool(search_sizes(surrogate, reading, config))
+    if config.size is None and not own_only and not by_search and reading.size < reading.room:
+        listener(
+            Notice(
+                f"the surrogate sees these pictures at {reading.size} px, and a stranger with a "
+                f"GPU at {reading.room}: noise that misleads at one size may not at the other; "
+                f"--size {reading.room} works at his, and takes longer",
+                "warning",
+            )
+        )
+
+
 def start_of(
     config: RunConfig, sizes: Sequence[int]
 ) -> Callable[[int, int, torch.Generator], Tensor]:

@@ -32,6 +32,7 @@ from protect.generation import (
     search_sizes,
     search_start,
     settle_harden,
+    warn_of_size,
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
@@ -152,6 +153,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
 
     # 3. The noise: one pattern per class, by the bi-level loop or a search among textures.
     sizes = search_sizes(surrogate, reading, config)
+    warn_of_size(surrogate, reading, config, listener)
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None

@@ -141,6 +141,19 @@ def test_it_depends_on_the_room_and_on_what_is_asked_for(
         assert reading.pictures.batch(torch.tensor([0])).shape[2] >= grid[0]
 
 
+@pytest.mark.parametrize(
+    ("side", "words", "warned"),
+    [(SIDE, (), True), (96, (), False), (SIDE, ("--size", "64"), False)],
+)
+def test_it_is_said_where_pictures_have_room_for_more(tmp_path, side, words, warned):
+    photos = write_large(tmp_path / "photos", (side,), per_class=2)
+    words = (*WORDS, *small_network(tmp_path), "--rounds", "1", *words)
+    result = cli("run", photos, "-o", tmp_path / "out", *words)
+    assert result.exit_code == 0, result.stderr
+    assert ("the surrogate sees these pictures at 96 px" in result.stderr) == warned
+    assert ("--size 128" in result.stderr) == warned
+
+
 def test_a_network_of_one_size_is_shown_no_other(tmp_path):
     photos = write_large(tmp_path / "photos", per_class=4)
     name, file = "test_vit", tmp_path / "vit.safetensors"
@@ -149,6 +162,7 @@ def test_a_network_of_one_size_is_shown_no_other(tmp_path):
     result = cli("run", photos, "-o", tmp_path / "out", *WORDS, *flags)
     assert result.exit_code == 0, result.stderr
     manifest = manifest_of(tmp_path / "out")
+    assert "the surrogate sees" not in result.stderr
     assert manifest["surrogate"]["input_size"] == 160
     assert manifest["config"]["searched_at"] == []
     (side,) = {pattern["height"] for pattern in manifest["patterns"].values()}
