@@ -11,18 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from protect.bait.alphabet import broad_start, dealt_start
 from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import ClassPatterns, random_start, shifts_of
-from protect.bait.start import (
-    Search,
-    broad_start,
-    dealt_start,
-    most_classes,
-    pictures_of_each,
-)
+from protect.bait.start import Search, most_classes, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, Preset

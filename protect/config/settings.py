@@ -106,7 +106,8 @@ class RunConfig(_Machine):
         harden: Changes of the pictures that the noise is to survive. "auto" stands for
             `SEARCHED_THROUGH` where there is time for that, and for none elsewhere.
         time_budget: Wall-clock time that the rounds are planned for instead; None for none.
-        size: Side in pixels at which the surrogate sees the pictures; None picks it from them.
+        size: Side in pixels at which the surrogate sees the pictures; None picks it from them, and
+            lets a search show them at a second size where they have room for it.
         seed: Every random draw derives from it.
         rights: What every published picture states on data mining; None for nothing.
         on_error: What to do about pictures that cannot be protected.

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from protect.bait.alphabet import broad_start, dealt_start
 from protect.bait.patterns import RANDOM_TILE, ClassPatterns, random_start, shifts_of
-from protect.bait.start import broad_start, dealt_start
 from protect.bait.textures import BROAD_TILE, TILE
 from protect.config.choices import NoiseMode
 from protect.config.settings import RunConfig

@@ -11,18 +11,21 @@ from bait.test_engine import Net, Table
 from torch import Tensor, nn
 
 from protect.bait import start
+from protect.bait.alphabet import (
+    FEWEST_TEXTURES,
+    SATURATION,
+    TRIED_SIDE,
+    broad_start,
+    dealt_start,
+    new_alphabet,
+)
 from protect.bait.choice import Classes, Shown, choose, misled, taken_for_themselves
 from protect.bait.harden import QUALITY, plain, views_of
 from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
     FEWEST,
-    FEWEST_TEXTURES,
-    SATURATION,
     SMALLEST_BATCH,
-    TRIED_SIDE,
     Search,
-    broad_start,
-    dealt_start,
     draw_pictures,
     pictures_of_each,
 )
@@ -198,7 +201,7 @@ def test_of_large_pictures_the_middle_is_tried(side: int):
 
     def alphabet(pixels: Tensor) -> Tensor:
         shown = Table(pixels.to(torch.uint8), table.labels)
-        return start.new_alphabet(patterns(), shown, draws()).weight
+        return new_alphabet(patterns(), shown, draws()).weight
 
     assert torch.equal(alphabet(drawn), alphabet(bright))
     assert not torch.equal(alphabet(drawn), alphabet(torch.full_like(drawn, 255)))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from protect.bait.alphabet import SATURATION, dealt_start
 from protect.bait.jpeg import BLOCK, jpeg
 from protect.bait.patterns import random_start
-from protect.bait.start import SATURATION, dealt_start
 from protect.bait.textures import (
     BROAD_TILE,
     COARSE,
