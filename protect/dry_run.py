@@ -36,6 +36,7 @@ from protect.generation import (
     refuse_to_try_batches,
     search_sizes,
     settle_harden,
+    warn_of_size,
 )
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
@@ -255,6 +256,7 @@ def _try_rounds(
         seed=config.seed,
     )
     surrogate = WithFeatures(backbone).to(device)
+    warn_of_size(surrogate, reading, config, listener)
     engine = new_engine(surrogate, reading, config, listing.classes, device)
     if config.batch_size == AUTO:
         fit_batches(engine, listener)

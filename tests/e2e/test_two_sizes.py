@@ -148,10 +148,11 @@ def test_it_depends_on_the_room_and_on_what_is_asked_for(
 def test_it_is_said_where_pictures_have_room_for_more(tmp_path, side, words, warned):
     photos = write_large(tmp_path / "photos", (side,), per_class=2)
     words = (*WORDS, *small_network(tmp_path), "--rounds", "1", *words)
-    result = cli("run", photos, "-o", tmp_path / "out", *words)
-    assert result.exit_code == 0, result.stderr
-    assert ("the surrogate sees these pictures at 96 px" in result.stderr) == warned
-    assert ("--size 128" in result.stderr) == warned
+    for more in (("--dry-run",), ()):
+        result = cli("run", photos, "-o", tmp_path / "out", *words, *more)
+        assert result.exit_code == 0, result.stderr
+        assert ("the surrogate sees these pictures at 96 px" in result.stderr) == warned
+        assert ("--size 128" in result.stderr) == warned
 
 
 def test_a_network_of_one_size_is_shown_no_other(tmp_path):
