@@ -19,12 +19,15 @@ TILE = 32
 """Side of a texture, which repeats, in pixels of the working size."""
 FEWEST, MOST = 1.4, 6.5
 """How often a wave may go up and down across a tile: periods of 23 to 5 pixels."""
-WAVES = tuple(
-    (down, across)
-    for down in range(math.ceil(MOST))
-    for across in range(math.ceil(MOST))
-    if FEWEST <= math.hypot(down, across) <= MOST
-)
+
+
+def _waves(fewest: float, most: float) -> list[tuple[int, int]]:
+    """Return the waves that go up and down so often across a tile, none falling to the left."""
+    often = range(math.ceil(most))
+    return [(d, a) for d in often for a in often if fewest <= math.hypot(d, a) <= most]
+
+
+WAVES = tuple(_waves(FEWEST, MOST))
 """How often each goes up and down from top to bottom, and from left to right. Those that fall to
 the left are left out, since a stranger's flips make them the same."""
 BROAD_TILE = 2 * TILE
@@ -73,7 +76,7 @@ def broad_textures(count: int, draws: torch.Generator) -> Tensor:
     Returns:
         (count, 1, 64, 64), float32, 1 or -1.
     """
-    fine, coarse = _waves(*FINE), _waves(*COARSE)
+    fine, coarse = _broad_waves(*FINE), _broad_waves(*COARSE)
     found: dict[bytes, Tensor] = {}
     while len(found) < count:
         pools = ((fine, fine), (coarse, coarse), (fine, coarse))[len(found) % 3]
@@ -132,11 +135,9 @@ def _signs(wave: Tensor) -> Tensor:
     return torch.where(wave * wave[0, 0] < 0, -1.0, 1.0)[None]
 
 
-def _waves(shortest: float, longest: float) -> list[tuple[int, int]]:
+def _broad_waves(shortest: float, longest: float) -> list[tuple[int, int]]:
     """Return the waves on a broad tile with periods of so many pixels, those to the left too."""
-    fewest, most = BROAD_TILE / longest, BROAD_TILE / shortest
-    often = range(math.ceil(most))
-    found = [(d, a) for d in often for a in often if fewest <= math.hypot(d, a) <= most]
+    found = _waves(BROAD_TILE / longest, BROAD_TILE / shortest)
     return found + [(d, -a) for d, a in found if d and a]
 
 
