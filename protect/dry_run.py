@@ -256,12 +256,13 @@ def _try_rounds(
         seed=config.seed,
     )
     surrogate = WithFeatures(backbone).to(device)
-    warn_of_size(surrogate, reading, config, listener)
-    engine = new_engine(surrogate, reading, config, listing.classes, device)
+    sizes = search_sizes(surrogate, reading, config)
+    warn_of_size(surrogate, reading, config, sizes, listener)
+    engine = new_engine(surrogate, reading, config, sizes, listing.classes, device)
     if config.batch_size == AUTO:
         fit_batches(engine, listener)
     with stage("Trying some rounds", 0, listener):
-        search = new_search(engine, config, search_sizes(surrogate, reading, config))
+        search = new_search(engine, config, sizes)
         searching = search.cost() if search is not None else Cost()
         seconds = list(_timed_rounds(engine, listener))
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.

@@ -46,16 +46,16 @@ def new_engine(
     surrogate: WithFeatures,
     reading: Reading,
     config: RunConfig,
+    sizes: Sequence[int],
     classes: tuple[str, ...],
     device: torch.device,
 ) -> Engine:
     """Set up the loop, with patterns on a grid no finer than the published pictures.
 
-    Nor than the largest size at which a network sees them.
+    Nor than the largest size at which a network sees them, see `search_sizes`.
     """
     channels = 1 if bool(reading.pictures.grey.all()) else 3
     draws = generator(config.seed, "patterns")
-    sizes = search_sizes(surrogate, reading, config)
     height, width = reading.grid_within(max(sizes, default=reading.size))
     weights = start_of(config, sizes)(len(classes), channels, draws)
     anchor = None
@@ -89,19 +89,27 @@ def search_sizes(surrogate: WithFeatures, reading: Reading, config: RunConfig) -
     Where they have room, that is the size that a stranger with a GPU uses and the one that he uses
     without: textures that mislead at one may not at the other.
     """
-    own_only = surrogate.backbone.input_size != reading.size
-    if not config.searches_sizes or own_only or reading.room <= LARGEST_SIZE_CPU:
+    too_small = reading.room <= LARGEST_SIZE_CPU
+    if not config.searches_sizes or too_small or _has_one_size(surrogate, reading):
         return ()
     return reading.room, LARGEST_SIZE_CPU
 
 
+def _has_one_size(surrogate: WithFeatures, reading: Reading) -> bool:
+    """Whether a network that was asked to see pictures at the working size does not."""
+    return surrogate.backbone.input_size != reading.size
+
+
 def warn_of_size(
-    surrogate: WithFeatures, reading: Reading, config: RunConfig, listener: Listener
+    surrogate: WithFeatures,
+    reading: Reading,
+    config: RunConfig,
+    sizes: Sequence[int],
+    listener: Listener,
 ) -> None:
     """Say where pictures have room for more than the surrogate sees, and it could see more."""
-    own_only = surrogate.backbone.input_size != reading.size
-    by_search = bool(search_sizes(surrogate, reading, config))
-    if config.size is None and not own_only and not by_search and reading.size < reading.room:
+    settled = config.size is not None or sizes or _has_one_size(surrogate, reading)
+    if not settled and reading.size < reading.room:
         listener(
             Notice(
                 f"the surrogate sees these pictures at {reading.size} px, and a stranger with a "

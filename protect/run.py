@@ -153,8 +153,8 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
 
     # 3. The noise: one pattern per class, by the bi-level loop or a search among textures.
     sizes = search_sizes(surrogate, reading, config)
-    warn_of_size(surrogate, reading, config, listener)
-    engine = new_engine(surrogate, reading, config, listing.classes, device)
+    warn_of_size(surrogate, reading, config, sizes, listener)
+    engine = new_engine(surrogate, reading, config, sizes, listing.classes, device)
     listener(PartStarted(2, 3))
     pace = None
     saved = resumed and go_on_optimising(engine, state)
