@@ -1,5 +1,6 @@
 """Fixtures of all tests: no test may reach the network."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that share the cores, as do those that they start; read when torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is no defect; whole tests have a time limit.
 settings.register_profile("unhurried", deadline=None)
