@@ -31,7 +31,16 @@ _MODES: dict[Tier, tuple[Mode, ...]] = {
 }
 _ATTACKS: dict[Tier, tuple[str, ...]] = {
     Tier.QUICK: (),
-    Tier.CI: ("jpeg10", "jpeg75", "grey", "blur", "downup", "projection", "class-mean"),
+    Tier.CI: (
+        "jpeg10",
+        "jpeg75",
+        "grey",
+        "blur",
+        "downup",
+        "projection",
+        "class-mean",
+        "spectrum",
+    ),
     Tier.RELEASE: tuple(name for name in ATTACKS if name != PLAIN),
 }
 """Tiers; attacks go with full fine-tuning."""

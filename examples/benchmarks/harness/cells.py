@@ -71,6 +71,7 @@ USUAL_ATTACKS = (
     "cutmix",
     "projection",
     "class-mean",
+    "spectrum",
     Mode.LOW_LR.value,
     Mode.PUBLISHED.value,
     Mode.CLEAN_MIX.value,

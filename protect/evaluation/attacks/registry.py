@@ -8,7 +8,7 @@ from protect.evaluation.attacks.adversarial import Adversarial
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.mixing import CutMix, Cutout, MixUp
 from protect.evaluation.attacks.policies import RandAugment, ResizedCrop
-from protect.evaluation.attacks.removal import ClassMean, Projection
+from protect.evaluation.attacks.removal import ClassMean, Projection, Spectrum
 from protect.evaluation.attacks.transforms import (
     Blur,
     DownUp,
@@ -45,6 +45,7 @@ _CLASSES: tuple[type[Attack], ...] = (
     Adversarial,
     Projection,
     ClassMean,
+    Spectrum,
 )
 ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in _CLASSES}
 """Name -> attack, in the order in which they are listed."""

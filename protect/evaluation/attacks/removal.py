@@ -1,6 +1,6 @@
 """Attacks that learn the noise from the whole training set, and take it out of each picture.
 
-Both subtract one float picture from each training picture and bring the result back to whole levels
+All subtract one float picture from each training picture and bring the result back to whole levels
 in [0, 255], because that is what a stored picture holds. Test pictures stay as they are.
 """
 
@@ -18,6 +18,11 @@ FEWEST_STEPS = 980
 """What 20 epochs are on CIFAR-10, which the source uses."""
 LEARNING_RATE = 0.1
 BATCH = 1024
+STANDS_OUT = 2.0
+"""A wave of a class, that is so many times as strong as its neighbours. From 1.5 on pictures lose
+more of their own, and from 3 on more of the noise stays."""
+NEIGHBOURS = 4
+"""How many waves to each side those are."""
 
 
 class Projection(Attack):
@@ -110,6 +115,60 @@ class ClassMean(Attack):
             The same shape, type and device, rounded and clipped.
         """
         return _subtract(pixels, self.offsets[labels.cpu()])
+
+
+class Spectrum(Attack):
+    """Weaken the waves by which the pictures of a class stand out, to what is around them.
+
+    Textures that repeat are a few waves, and where in a picture they begin changes none of their
+    strengths: the mean spectrum of a class shows them as peaks.
+    """
+
+    name = "spectrum"
+    source = "D22: from knowing this tool; its figures are in examples/benchmarks/tried.md"
+
+    def fit(self, train: PixelCache, classes: int, draws: torch.Generator) -> None:  # noqa: ARG002
+        """Find the peaks of each class's mean spectrum, beside the other classes'.
+
+        Args:
+            train: The training pictures.
+            classes: K.
+            draws: Not used.
+        """
+        power = torch.zeros(
+            classes, *train.batch(torch.zeros(1, dtype=torch.int64)).shape[-2:], dtype=torch.float64
+        )
+        for index in torch.split(torch.arange(len(train)), BATCH):
+            waves = torch.fft.fft2(train.batch(index).double())
+            power.index_add_(0, train.labels[index], waves.abs().square().mean(dim=1))
+        counts = torch.bincount(train.labels, minlength=classes)
+        strength = (power / counts[:, None, None]).sqrt()
+        beside = strength / strength.nanmedian(dim=0).values
+        around = torch.stack([_local_median(each) for each in beside])
+        kept = torch.where(beside > STANDS_OUT * around, around / beside, 1.0)
+        kept[:, 0, 0] = 1.0  # how bright a picture is
+        self.removed = 1 - kept[..., : kept.shape[-1] // 2 + 1]
+
+    def edit(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Weaken the waves of each picture's class.
+
+        Args:
+            pixels: (B, 3, H, W), uint8, any device.
+            labels: (B,), int64, classes that `fit` has seen.
+
+        Returns:
+            The same shape, type and device, rounded and clipped.
+        """
+        waves = torch.fft.rfft2(pixels.cpu().double()) * self.removed[labels.cpu()][:, None]
+        return _subtract(pixels, torch.fft.irfft2(waves, s=pixels.shape[-2:]))
+
+
+def _local_median(spectrum: Tensor) -> Tensor:
+    """Return the median around each wave of a whole spectrum (H, W), which goes on at its edges."""
+    reach = min(NEIGHBOURS, *(side - 1 for side in spectrum.shape))
+    padded = F.pad(spectrum[None, None], (reach,) * 4, mode="circular")
+    around = F.unfold(padded, 2 * reach + 1).median(dim=1).values
+    return around.view(spectrum.shape)
 
 
 def _class_means(train: PixelCache, classes: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from helpers import as_cache, noise_pictures
 from torch import Tensor
 
 from protect.evaluation.attacks.base import Attack
-from protect.evaluation.attacks.removal import ClassMean, Projection
+from protect.evaluation.attacks.removal import ClassMean, Projection, Spectrum
 
 CLASSES = 3
 COUNT = 900
@@ -95,3 +95,64 @@ def test_class_means_are_taken_off_by_label_rounded_and_clipped():
     # The means are 15 and 150.5, of all 82.75: offsets of -67.75 and +67.75.
     assert attack.edit(pictures, labels)[:, 0, 0, 0].tolist() == [78, 88, 32, 133]
     assert attack.edit(pictures, 1 - labels)[:, 0, 0, 0].tolist() == [0, 0, 168, 255]
+
+
+SIDE = 32
+WAVES = torch.tensor([(0, 4), (3, 5), (6, 1)])
+
+
+def waves_from_anywhere(seed: int) -> Tensor:
+    """Noise pictures with +-8 levels of the wave of their class, from a place of its own in each.
+
+    So no mean of a class shows it.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    place = torch.arange(SIDE) / SIDE
+    down, across = WAVES[LABELS].T[..., None, None]
+    start = torch.rand(COUNT, 1, 1, generator=draws)
+    angle = 2 * torch.pi * (down * place[:, None] + across * place + start)
+    signs = torch.where(angle.cos() < 0, -1, 1)
+    return (noise_pictures(COUNT, (SIDE, SIDE), seed) + 8 * signs[:, None]).to(torch.uint8)
+
+
+def strengths(pictures: Tensor) -> Tensor:
+    """Return how strong each class's wave is in the pictures of each class, (K, K)."""
+    spectra = torch.fft.fft2(pictures.double()).abs()[..., WAVES[:, 0], WAVES[:, 1]].mean(dim=1)
+    return torch.stack([spectra[k == LABELS].mean(dim=0) for k in range(CLASSES)])
+
+
+def test_waves_that_begin_anywhere_are_levelled_and_the_other_attacks_leave_them():
+    train, unseen = waves_from_anywhere(seed=0), waves_from_anywhere(seed=5)
+    before = strengths(train)
+    other = before[~torch.eye(CLASSES, dtype=torch.bool)].mean().item()
+    assert (before.diagonal() > 10 * other).all()
+    assert (strengths(fitted(ClassMean, train).edit(train, LABELS)).diagonal() > 8 * other).all()
+
+    attack = fitted(Spectrum, train)
+    for pictures in (train, unseen):
+        edited = attack.edit(pictures, LABELS)
+        assert edited.dtype == torch.uint8
+        assert strengths(edited).diagonal().tolist() == pytest.approx([other] * CLASSES, rel=0.3)
+        # Half of the squared change is the noise's own, the rest that of its higher waves.
+        change = (edited.double() - pictures.double()).square().mean().sqrt()
+        assert 6 < change < 8.5
+
+
+@pytest.mark.parametrize("sides", [(SIDE, SIDE), (24, 31), (5, 40), (1, 1), (2, 3)])
+def test_pictures_whose_spectra_have_no_peaks_keep_theirs(sides):
+    pictures = noise_pictures(COUNT, sides)
+    attack = fitted(Spectrum, pictures)
+    edited = attack.edit(pictures, LABELS)
+    assert edited.shape == pictures.shape
+    if min(sides) > 4:
+        assert (edited.int() - pictures.int()).abs().max() <= 1
+
+
+def test_brightness_is_no_wave():
+    """A class that is brighter than the others stays so."""
+    pictures = noise_pictures(COUNT, (16, 16))
+    pictures[LABELS == 0] += 60
+    edited = fitted(Spectrum, pictures).edit(pictures, LABELS)
+    assert (
+        edited.double().mean(dim=(1, 2, 3)) - pictures.double().mean(dim=(1, 2, 3))
+    ).abs().max() < 1
