@@ -6,7 +6,6 @@ saves as JPEG does so with all.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -80,42 +79,3 @@ VIEWS: dict[Harden, tuple[View, ...]] = {
 def views_of(hardened: Sequence[Harden]) -> list[View]:
     """Return what is done to pictures, round by round: nothing, then each change in turn."""
     return [plain, *(view for name in hardened for view in VIEWS[name])]
-
-
-def looks_of(views: Sequence[View], sizes: Sequence[int]) -> list[tuple[View, int | None]]:
-    """Return in which views, and at which size in pixels, a search shows pictures.
-
-    With two sizes each view is shown once: files are compressed as they are, at the larger, once,
-    since a texture begins anywhere in a picture; a blur and the like take most where pictures are
-    small, and act on the smaller.
-
-    Args:
-        views: As of `views_of`.
-        sizes: Two, the larger first; empty for the size that the network has.
-    """
-    if not sizes:
-        return [(view, None) for view in views]
-    large, small = sizes
-    return [
-        *((view, large) for view in views if view in (plain, compressed)),
-        *((Shrunk(view, small), small) for view in views if view not in (compressed, displaced)),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Shrunk:
-    """A view of pictures that are resized before.
-
-    Attributes:
-        view: What is done to them then.
-        size: Side in pixels of the squares that they are resized to.
-    """
-
-    view: View
-    size: int
-
-    def __call__(self, pixels: Tensor, draws: torch.Generator) -> Tensor:
-        """Change pictures (B, 3, H, W) to (B, 3, size, size), float in [0, 255]."""
-        side = (self.size, self.size)
-        small = F.interpolate(pixels, size=side, mode="bilinear", antialias=True)
-        return self.view(small.round(), draws)

@@ -30,7 +30,7 @@ from protect.bait.choice import (
     misled,
     taken_for_themselves,
 )
-from protect.bait.harden import View, looks_of
+from protect.bait.harden import View, plain
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
 from protect.budget import publish
@@ -105,8 +105,8 @@ class Search:
         patterns: The table.
         pictures: The training pictures.
         views: What is done to pictures before the network sees them.
-        sizes: Two, in pixels, at which it sees them, see `looks_of`. The table is then one of
-            `broad_start`. None for the size that it has.
+        sizes: Two, in pixels, at which it sees them: at the first as they are, at the last in every
+            view. The table is then one of `broad_start`. None for the size that it has.
         each: How many pictures of each class are shown with every texture.
         batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
@@ -134,7 +134,8 @@ class Search:
         self.patterns = patterns
         self.pictures = pictures
         self.sizes = sizes
-        self.looks = looks_of(views, sizes)
+        smallest = sizes[-1] if sizes else None
+        self.looks = [(plain, size) for size in sizes[:-1]] + [(view, smallest) for view in views]
         self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")

@@ -32,9 +32,9 @@ WAVES = tuple(_waves(FEWEST, MOST))
 the left are left out, since a stranger's flips make them the same."""
 BROAD_TILE = 2 * TILE
 """Side of a texture that is to be seen at two sizes, in pixels of the larger."""
-BROAD_WAVES = tuple(_waves(2.0, 10.7))
-"""The same of a broad tile: periods of 32 to 6 pixels. In pictures of 224 px JPEG leaves one wave
-as strong as it is, and little of two together."""
+FINE, COARSE = (5.0, 12.0), (13.0, 48.0)
+"""Shortest and longest period, in pixels, of waves that are seen at the larger size only, or best,
+and of those that are left at half that size and less."""
 PHASES = (0.3, 1.1)
 """Of the first and the second wave, in radians; no pixel lies where they change their sign."""
 PLACES = ((0, 0), (4, 4), (2, 5), (1, 3))
@@ -51,16 +51,44 @@ def textures(count: int, draws: torch.Generator) -> Tensor:
     Returns:
         (count, 1, 32, 32), float32, 1 or -1.
     """
-    return _textures(count, WAVES, TILE, draws)
+    shuffled = torch.randperm(len(WAVES), generator=draws).tolist()
+    found: dict[bytes, Tensor] = {}
+    for number in shuffled:
+        _keep(found, _wave(WAVES[number], PHASES[0]))
+    while len(found) < count:
+        first, second = torch.randperm(len(WAVES), generator=draws)[:2].tolist()
+        mirrored = 1 - 2 * int(torch.randint(2, (), generator=draws))
+        down, across = WAVES[second]
+        one, other = _wave(WAVES[first], PHASES[0]), _wave((down, mirrored * across), PHASES[1])
+        _keep(found, one + other if len(found) % 2 else one * other)
+    return torch.stack(list(found.values())[:count])
 
 
 def broad_textures(count: int, draws: torch.Generator) -> Tensor:
-    """Draw different textures for networks that see the pictures at two sizes, as `textures`.
+    """Draw different textures for networks that see the pictures at two sizes.
+
+    In turn two fine waves, two coarse ones, and one of each; added or multiplied.
+
+    Args:
+        count: How many.
+        draws: Of the waves.
 
     Returns:
         (count, 1, 64, 64), float32, 1 or -1.
     """
-    return _textures(count, BROAD_WAVES, BROAD_TILE, draws)
+    fine, coarse = _broad_waves(*FINE), _broad_waves(*COARSE)
+    found: dict[bytes, Tensor] = {}
+    while len(found) < count:
+        pools = ((fine, fine), (coarse, coarse), (fine, coarse))[len(found) % 3]
+        first, second = (_drawn(pool, draws) for pool in pools)
+        if first == second:
+            continue
+        one, other = (
+            _wave(often, phase, BROAD_TILE)
+            for often, phase in zip((first, second), PHASES, strict=True)
+        )
+        _keep(found, one + other if len(found) % 2 else one * other)
+    return torch.stack(list(found.values())[:count])
 
 
 def broadest() -> Tensor:
@@ -96,23 +124,6 @@ def kept_by_jpeg(noise: Tensor, pixels: Tensor, quality: int) -> Tensor:
     return torch.stack(shares)
 
 
-def _textures(
-    count: int, waves: Sequence[tuple[int, int]], side: int, draws: torch.Generator
-) -> Tensor:
-    shuffled = torch.randperm(len(waves), generator=draws).tolist()
-    found: dict[bytes, Tensor] = {}
-    for number in shuffled:
-        _keep(found, _wave(waves[number], PHASES[0], side))
-    while len(found) < count:
-        first, second = torch.randperm(len(waves), generator=draws)[:2].tolist()
-        mirrored = 1 - 2 * int(torch.randint(2, (), generator=draws))
-        down, across = waves[second]
-        one = _wave(waves[first], PHASES[0], side)
-        other = _wave((down, mirrored * across), PHASES[1], side)
-        _keep(found, one + other if len(found) % 2 else one * other)
-    return torch.stack(list(found.values())[:count])
-
-
 def _keep(found: dict[bytes, Tensor], wave: Tensor) -> None:
     """Add the signs of a wave (t, t), unless they or their negative are known."""
     texture = _signs(wave)
@@ -124,7 +135,17 @@ def _signs(wave: Tensor) -> Tensor:
     return torch.where(wave * wave[0, 0] < 0, -1.0, 1.0)[None]
 
 
-def _wave(often: tuple[int, int], phase: float, side: int) -> Tensor:
+def _broad_waves(shortest: float, longest: float) -> list[tuple[int, int]]:
+    """Return the waves on a broad tile with periods of so many pixels, those to the left too."""
+    found = _waves(BROAD_TILE / longest, BROAD_TILE / shortest)
+    return found + [(d, -a) for d, a in found if d and a]
+
+
+def _drawn(waves: Sequence[tuple[int, int]], draws: torch.Generator) -> tuple[int, int]:
+    return waves[int(torch.randint(len(waves), (), generator=draws))]
+
+
+def _wave(often: tuple[int, int], phase: float, side: int = TILE) -> Tensor:
     """Return a wave that goes up and down so often, downwards and across: (t, t), float64."""
     down, across = often
     place = 2 * math.pi / side * torch.arange(side, dtype=torch.float64)

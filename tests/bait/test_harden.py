@@ -9,13 +9,11 @@ from torch import Tensor
 
 from protect.bait.harden import (
     VIEWS,
-    Shrunk,
     blurred,
     coarser,
     compressed,
     displaced,
     grey,
-    looks_of,
     plain,
     views_of,
 )
@@ -188,36 +186,3 @@ def test_an_unknown_change_is_a_usage_error(tmp_path, text, hint):
     with pytest.raises(ConfigError, match=text.split(",")[0]) as caught:
         RunConfig(source=tmp_path, harden=text)
     assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("hardened", "large", "small"),
-    [
-        ([Harden.JPEG], [plain, compressed], [plain]),
-        ([Harden.JPEG, Harden.BLUR], [plain, compressed], [plain, blurred]),
-        (
-            [Harden.RESIZE, Harden.JPEG, Harden.GREY],
-            [plain, compressed],
-            [plain, coarser, grey],
-        ),
-    ],
-)
-def test_a_search_at_two_sizes_compresses_files_and_blurs_what_is_small(hardened, large, small):
-    views = views_of(hardened)
-    looks = [*((view, 224) for view in large), *((Shrunk(view, 96), 96) for view in small)]
-    assert looks_of(views, (224, 96)) == looks
-    assert looks_of(views, ()) == [(view, None) for view in views]
-
-
-@pytest.mark.parametrize("size", [8, 20])
-@pytest.mark.parametrize("sides", [(SIDE, SIDE), (SIDE, 24)])
-def test_what_is_shrunk_first_is_changed_at_its_new_size(size, sides):
-    """As a trainer who resizes with Pillow, to whole values, and then blurs."""
-    given = pictures()[:, :, : sides[0], : sides[1]]
-    seen = Shrunk(plain, size)(given, draws())
-    for picture, small in zip(given, seen, strict=True):
-        image = Image.fromarray(picture.permute(1, 2, 0).numpy().astype(np.uint8))
-        resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-        assert np.abs(resized - small.permute(1, 2, 0).numpy()).max() <= 1
-    assert torch.equal(seen, seen.round())
-    assert torch.equal(Shrunk(blurred, size)(given, draws()), blurred(seen, draws()))

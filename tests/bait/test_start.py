@@ -20,7 +20,7 @@ from protect.bait.alphabet import (
     new_alphabet,
 )
 from protect.bait.choice import Classes, Shown, choose, misled, taken_for_themselves
-from protect.bait.harden import QUALITY, looks_of, plain, views_of
+from protect.bait.harden import QUALITY, plain, views_of
 from protect.bait.patterns import ClassPatterns
 from protect.bait.start import (
     FEWEST,
@@ -125,7 +125,9 @@ def broad_patterns(budget: int = BUDGET) -> ClassPatterns:
     return ClassPatterns(start, BROAD_TILE, BROAD_TILE, budget, shifts=BROAD_TILE)
 
 
-def test_with_two_sizes_every_network_is_shown_every_look_at_its_size(monkeypatch):
+def test_with_two_sizes_pictures_are_shown_at_the_first_as_they_are_and_at_the_last_in_every_view(
+    monkeypatch,
+):
     shown, sizes = [], []
 
     @contextmanager
@@ -139,13 +141,12 @@ def test_with_two_sizes_every_network_is_shown_every_look_at_its_size(monkeypatc
             return super().show(network, view, chosen, tell)
 
     monkeypatch.setattr(start, "seen_at", seen_at)
-    views, told = views_of([Harden.JPEG, Harden.BLUR]), []
-    table = broad_patterns()
+    table, views, told = broad_patterns(), views_of([Harden.BLUR]), []
     found = Watched(
         Net(), table, pictures(), views, sizes=(224, 96), each=EACH, batch_size=128, seed=0
     )
     found.run(lambda: told.append(1))
-    looks = looks_of(views, (224, 96))
+    looks = [(plain, 224), *((view, 96) for view in views)]
     assert shown == [(*look, kept) for look in looks for kept in (True, False)]
     assert len(told) == found.steps == 2 * len(looks) * FEWEST_TEXTURES
     assert table.anchor is not None

@@ -8,7 +8,10 @@ from protect.bait.jpeg import BLOCK, jpeg
 from protect.bait.patterns import random_start
 from protect.bait.textures import (
     BROAD_TILE,
-    BROAD_WAVES,
+    COARSE,
+    FEWEST,
+    FINE,
+    MOST,
     PLACES,
     TILE,
     WAVES,
@@ -38,21 +41,43 @@ def test_they_are_all_different_up_to_their_sign(make, side, count):
     assert count < 2 or not torch.equal(made, make(count, draws(1)))
 
 
-@pytest.mark.parametrize(
-    ("make", "waves", "side", "periods"),
-    [(textures, WAVES, TILE, (4.9, 23)), (broad_textures, BROAD_WAVES, BROAD_TILE, (5.9, 32))],
-)
-def test_single_waves_come_first_and_no_flip_makes_two_of_them_one(make, waves, side, periods):
-    spectra = torch.fft.fft2(make(len(waves), draws())[:, 0]).abs()
+def test_single_waves_come_first_and_no_flip_makes_two_of_them_one():
+    spectra = torch.fft.fft2(textures(len(WAVES), draws())[:, 0]).abs()
     strongest = set()
     for spectrum in spectra:
-        down, across = divmod(int(spectrum.argmax()), side)
-        strongest.add((min(down, side - down), min(across, side - across)))
+        down, across = divmod(int(spectrum.argmax()), TILE)
+        strongest.add((min(down, TILE - down), min(across, TILE - across)))
         assert spectrum.square().sum() * 0.35 < 2 * spectrum.max() ** 2
-    assert strongest == set(waves)
-    shortest, longest = periods
-    for down, across in strongest:
-        assert shortest <= side / (down**2 + across**2) ** 0.5 <= longest
+    assert strongest == set(WAVES)
+    assert all(FEWEST <= (down**2 + across**2) ** 0.5 <= MOST for down, across in strongest)
+
+
+def shares_of_periods(tile: torch.Tensor) -> dict[str, float]:
+    """Return how much of a tile's power is in waves as long as the fine and the coarse ones."""
+    power = torch.fft.fft2(tile[0]).abs().square()
+    often = torch.fft.fftfreq(len(power)).abs()
+    period = 1 / torch.hypot(often[:, None], often[None]).clamp(min=1e-9)
+    return {
+        name: (power[(period >= shortest) & (period <= longest)].sum() / power.sum()).item()
+        for name, (shortest, longest) in {"fine": FINE, "coarse": COARSE}.items()
+    }
+
+
+def test_broad_ones_are_fine_or_coarse_or_both_at_once():
+    """The sum of two waves is of their periods alone; a product has other ones, too."""
+    shares = [shares_of_periods(tile) for tile in broad_textures(240, draws())]
+    sums = {kind: [i for i in range(240) if i % 3 == kind and i % 2] for kind in range(3)}
+    of = {
+        (kind, name): torch.tensor([shares[i][name] for i in numbers])
+        for kind, numbers in sums.items()
+        for name in ("fine", "coarse")
+    }
+    assert of[0, "fine"].mean() > 0.5
+    assert of[0, "coarse"].mean() < 0.15
+    assert of[1, "coarse"].mean() > 0.6
+    assert of[1, "fine"].mean() < 0.25
+    assert of[2, "fine"].mean() > 0.3
+    assert of[2, "coarse"].mean() > 0.3
 
 
 def test_the_broadest_goes_up_and_down_once_in_one_direction():
