@@ -19,7 +19,7 @@ def test_the_tiers_contain_each_other():
 
 
 def test_the_ci_tier_is_the_one_of_the_threat_list_and_what_undid_the_noise():
-    """D1, D2, D4, D5, D7, D11, D12, D22 and a low learning rate."""
+    """D1, D2, D4, D5, D7, D11, D12, a low learning rate, and what knows this tool."""
     ci = set(cells(Tier.CI))
     for mode in ("full", "linear-probe", "low-lr", "high-lr"):
         assert ("a", mode, "none") in ci

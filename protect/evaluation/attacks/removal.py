@@ -18,6 +18,8 @@ FEWEST_STEPS = 980
 """What 20 epochs are on CIFAR-10, which the source uses."""
 LEARNING_RATE = 0.1
 BATCH = 1024
+SPECTRA = 64
+"""Taken at once: one of a colour picture is 16 times as large as the picture."""
 STANDS_OUT = 2.0
 """A wave of a class, that is so many times as strong as its neighbours. From 1.5 on pictures lose
 more of their own, and from 3 on more of the noise stays."""
@@ -125,7 +127,7 @@ class Spectrum(Attack):
     """
 
     name = "spectrum"
-    source = "D22: from knowing this tool; its figures are in examples/benchmarks/tried.md"
+    source = "peaks of class spectra, from knowing this tool (examples/benchmarks/tried.md)"
 
     def fit(self, train: PixelCache, classes: int, draws: torch.Generator) -> None:  # noqa: ARG002
         """Find the peaks of each class's mean spectrum, beside the other classes'.
@@ -135,10 +137,9 @@ class Spectrum(Attack):
             classes: K.
             draws: Not used.
         """
-        power = torch.zeros(
-            classes, *train.batch(torch.zeros(1, dtype=torch.int64)).shape[-2:], dtype=torch.float64
-        )
-        for index in torch.split(torch.arange(len(train)), BATCH):
+        size = train.batch(torch.zeros(1, dtype=torch.int64)).shape[-2:]
+        power = torch.zeros(classes, *size, dtype=torch.float64)
+        for index in torch.split(torch.arange(len(train)), SPECTRA):
             waves = torch.fft.fft2(train.batch(index).double())
             power.index_add_(0, train.labels[index], waves.abs().square().mean(dim=1))
         counts = torch.bincount(train.labels, minlength=classes)

@@ -156,3 +156,15 @@ def test_brightness_is_no_wave():
     assert (
         edited.double().mean(dim=(1, 2, 3)) - pictures.double().mean(dim=(1, 2, 3))
     ).abs().max() < 1
+
+
+def test_two_classes_are_told_apart_and_one_without_pictures_is_passed_over():
+    train = waves_from_anywhere(seed=0)
+    for absent, classes in [(2, 2), (2, 3), (0, 3)]:
+        here = absent != LABELS
+        attack = Spectrum()
+        attack.fit(as_cache(train[here], LABELS[here]), classes, torch.Generator())
+        edited = train.clone()
+        edited[here] = attack.edit(train[here], LABELS[here])
+        left = strengths(edited).diagonal() / strengths(train).diagonal()
+        assert all(share < 0.2 for k, share in enumerate(left) if k != absent)
