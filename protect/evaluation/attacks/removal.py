@@ -21,8 +21,8 @@ BATCH = 1024
 SPECTRA = 64
 """Taken at once: one of a colour picture is 16 times as large as the picture."""
 STANDS_OUT = 2.0
-"""A wave of a class, that is so many times as strong as its neighbours. From 1.5 on pictures lose
-more of their own, and from 3 on more of the noise stays."""
+"""A wave of a class does, that is so many times as strong as what is around it. At 1.5 pictures
+lose more of their own, at 3 more of the noise stays (examples/benchmarks/tried.md)."""
 NEIGHBOURS = 4
 """How many waves to each side those are."""
 
@@ -123,7 +123,8 @@ class Spectrum(Attack):
     """Weaken the waves by which the pictures of a class stand out, to what is around them.
 
     Textures that repeat are a few waves, and where in a picture they begin changes none of their
-    strengths: the mean spectrum of a class shows them as peaks.
+    strengths: the mean spectrum of a class shows them as peaks. Waves that half of all classes have
+    pass for the pictures' own.
     """
 
     name = "spectrum"
@@ -143,7 +144,8 @@ class Spectrum(Attack):
             waves = torch.fft.fft2(train.batch(index).double())
             power.index_add_(0, train.labels[index], waves.abs().square().mean(dim=1))
         counts = torch.bincount(train.labels, minlength=classes)
-        strength = (power / counts[:, None, None]).sqrt()
+        rounding = size.numel() / 12  # power of a wave in pictures of whole levels, at the least
+        strength = (power / counts[:, None, None] + rounding).sqrt()
         beside = strength / strength.nanmedian(dim=0).values
         around = torch.stack([_local_median(each) for each in beside])
         kept = torch.where(beside > STANDS_OUT * around, around / beside, 1.0)
@@ -160,8 +162,11 @@ class Spectrum(Attack):
         Returns:
             The same shape, type and device, rounded and clipped.
         """
-        waves = torch.fft.rfft2(pixels.cpu().double()) * self.removed[labels.cpu()][:, None]
-        return _subtract(pixels, torch.fft.irfft2(waves, s=pixels.shape[-2:]))
+        edited = []
+        for part, k in zip(pixels.split(SPECTRA), labels.cpu().split(SPECTRA), strict=True):
+            waves = torch.fft.rfft2(part.cpu().double()) * self.removed[k][:, None]
+            edited.append(_subtract(part, torch.fft.irfft2(waves, s=part.shape[-2:])))
+        return torch.cat(edited)
 
 
 def _local_median(spectrum: Tensor) -> Tensor:
