@@ -163,7 +163,8 @@ class Spectrum(Attack):
             The same shape, type and device, rounded and clipped.
         """
         edited = []
-        for part, k in zip(pixels.split(SPECTRA), labels.cpu().split(SPECTRA), strict=True):
+        parts = torch.split(pixels, SPECTRA), torch.split(labels.cpu(), SPECTRA)
+        for part, k in zip(*parts, strict=True):
             waves = torch.fft.rfft2(part.cpu().double()) * self.removed[k][:, None]
             edited.append(_subtract(part, torch.fft.irfft2(waves, s=part.shape[-2:])))
         return torch.cat(edited)
