@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import Tensor
 
 from protect.bait.engine import Engine
 from protect.bait.start import Cost
@@ -41,6 +40,7 @@ from protect.generation import (
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
+from protect.noise import Noise
 from protect.output.folder import (
     may_resume,
     refuse_bad_places,
@@ -69,8 +69,7 @@ class _Trial:
     """What a few rounds cost.
 
     Attributes:
-        noise: The noise after them, (K, C, h, w), float32, in levels.
-        grid: Rows and columns of a picture's part of it.
+        noise: The noise after them.
         surrogate: The network.
         searching: What the choice of what the noise begins with would take.
         seconds: Of one round, 0 where the run does none; None where none could be tried.
@@ -78,8 +77,7 @@ class _Trial:
         obstacle: Why none could be done.
     """
 
-    noise: Tensor
-    grid: tuple[int, int]
+    noise: Noise
     surrogate: Network | None
     searching: Cost
     seconds: float | None
@@ -158,7 +156,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     # 3. A little of every other stage, and what that makes of the whole.
     trial = _try_rounds(config, listing, reading, device, listener)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
-    writer = new_writer(config.output, trial.noise, trial.grid, config, reading, listing)
+    writer = new_writer(config.output, trial.noise, config, reading, listing)
     # The first is slower, and would count as often as each tried one stands for others.
     _try_writing(writer, tried[:1], threads, ignore)
     with stage("Trying to encode some", len(tried), listener) as write_clock:
@@ -239,8 +237,7 @@ def _try_rounds(
         grid = reading.grid_within(reading.room if config.searches_sizes else reading.size)
         guess = (torch.rand(1, 3, *grid) * 2 - 1) * config.eps.levels
         return _Trial(
-            noise=guess.expand(len(listing.classes), -1, -1, -1),
-            grid=grid,
+            noise=Noise(guess.expand(len(listing.classes), -1, -1, -1), grid),
             surrogate=None,
             searching=Cost(),
             seconds=None,
@@ -268,8 +265,7 @@ def _try_rounds(
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds
     return _Trial(
-        noise=engine.patterns.table().detach().cpu(),
-        grid=engine.patterns.grid,
+        noise=engine.patterns.noise(),
         surrogate=backbone.description,
         searching=searching,
         seconds=fmean(timed) if timed else 0.0,

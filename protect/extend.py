@@ -10,7 +10,6 @@ from collections.abc import Collection
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from protect.bait.patterns import RANDOM_TILE, shifts_of
 from protect.bait.record import pattern_digests
@@ -24,6 +23,7 @@ from protect.documents.document import Tool
 from protect.documents.manifest import Extension, Manifest
 from protect.errors import InputError, OutputError
 from protect.events import Listener, Notice, ignore, stage
+from protect.noise import Noise
 from protect.output.earlier import EarlierRun, read_earlier, require_run, set_aside
 from protect.output.folder import manifest_of, only_run, refuse_occupied, remove_half_written
 from protect.output.growth import (
@@ -71,7 +71,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     refuse_occupied(config.output, config.existing)
     earlier = read_earlier(config.output)
     config = earlier.settle(config)
-    noise, grid = _recorded_noise(earlier, config)
+    noise = _recorded_noise(earlier, config)
 
     # 2. What the source holds now. All of it is known to be good before anything is written.
     listing = discover(config.source, config.labels)
@@ -98,13 +98,12 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     notes = new_copies_in_other_classes(looks, earlier)
     changes = _changes(plan)
     _announce(plan, changes, notes, earlier, listener)
-    if noise.shape[1] == 1:
+    if noise.patterns.shape[1] == 1:
         _announce_grey_noise(looks, listener)
 
     writer = Writer(
         folder=config.output,
         noise=noise,
-        grid=grid,
         seed=config.seed,
         class_index=earlier.manifest.classes,
         names=plan.names,
@@ -158,15 +157,12 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     return manifest
 
 
-def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> tuple[Tensor, tuple[int, int]]:
-    """Load the noise of every class, and on which grid a picture gets a window of it.
+def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> Noise:
+    """Load the noise that a run published its pictures with.
 
     Args:
         earlier: The run.
         config: Its settings.
-
-    Returns:
-        (K, 1 or 3, h, w), float32, in levels; and rows and columns of a window.
 
     Raises:
         OutputError: If it is not what the manifest was written with.
@@ -175,24 +171,26 @@ def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> tuple[Tensor, tup
     hint = f"put the {path.name} of that run back, or protect everything anew with --overwrite"
     try:
         table = load_file(path)
-        noise = table["noise"]
-        # Runs from before grids were recorded had tiles of two sizes.
-        beyond = shifts_of(config.mode, TILE if config.textured else RANDOM_TILE) - 1
-        sides = [side - beyond for side in noise.shape[-2:]]
-        height, width = table["grid"].tolist() if "grid" in table else sides
+        if "grid" not in table:
+            # Runs from before grids were recorded had tiles of two sizes.
+            beyond = shifts_of(config.mode, TILE if config.textured else RANDOM_TILE) - 1
+            table["grid"] = torch.tensor([side - beyond for side in table["noise"].shape[-2:]])
+        noise = Noise.unpack(table)
+        patterns = noise.patterns
     except (SafetensorError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise OutputError(f"{path} cannot be used: {error}", hint) from None
     if (
-        noise.dtype != torch.float32
-        or noise.ndim != 4
-        or len(noise) != len(earlier.classes)
-        or pattern_digests(noise, earlier.classes) != earlier.manifest.patterns
-        or noise.abs().max().item() > earlier.manifest.eps.levels
-        or not 0 < height <= noise.shape[2]
-        or not 0 < width <= noise.shape[3]
+        patterns.dtype != torch.float32
+        or patterns.ndim != 4
+        or len(patterns) != len(earlier.classes)
+        or pattern_digests(patterns, earlier.classes) != earlier.manifest.patterns
+        or patterns.abs().max().item() > earlier.manifest.eps.levels
+        or not 0 < noise.grid[0] <= patterns.shape[2]
+        or noise.grid[0] - noise.grid[1] != patterns.shape[2] - patterns.shape[3]
+        or not 0 <= noise.bend < 1
     ):
         raise OutputError(f"{path} is not the noise that {earlier.output} was made with", hint)
-    return noise, (height, width)
+    return noise
 
 
 def _refuse_other_labels(listing: Listing, earlier: EarlierRun) -> None:

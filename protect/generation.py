@@ -16,7 +16,7 @@ from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import ClassPatterns, random_start, shifts_of
+from protect.bait.patterns import ClassPatterns, bend_of, random_start, shifts_of
 from protect.bait.start import Search, most_classes, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
@@ -28,6 +28,7 @@ from protect.data.reading import Reading
 from protect.errors import OutputError
 from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.models.features import WithFeatures
+from protect.noise import Noise
 from protect.output.state_folder import StateFolder
 from protect.system.device import generator
 from protect.system.files import write_atomically
@@ -62,12 +63,14 @@ def new_engine(
     if config.binding is Binding.FEATURES and not config.textured:
         sample = generator(config.seed, "anchor")
         anchor = choose_anchor(surrogate, reading.pictures, len(classes), sample)
+    tile = weights.shape[-1]
     patterns = ClassPatterns(
         weights,
         height,
         width,
         config.eps.levels,
-        shifts=shifts_of(config.mode, weights.shape[-1]),
+        shifts=shifts_of(config.mode, tile),
+        bend=bend_of(config.mode) if config.textured else 0.0,
         anchor=anchor,
     ).to(device)
     return Engine(
@@ -269,11 +272,11 @@ def save_progress(engine: Engine, state: StateFolder) -> None:
 
 def optimise(
     engine: Engine, pace: Pace | None, state: StateFolder, listener: Listener
-) -> tuple[Tensor, float]:
+) -> tuple[Noise, float]:
     """Run the rounds that are left, if there are any at all.
 
     Returns:
-        The noise, (K, C, h, w), float32, in levels, on the CPU; and the seconds that it took.
+        The noise, and the seconds that it took.
     """
     seconds = 0.0
     if engine.effort.rounds:
@@ -281,10 +284,9 @@ def optimise(
             _run_rounds(engine, pace, state, listener)
         seconds = clock.seconds
 
-    def finished() -> Tensor:
-        noise = engine.patterns.table().detach().cpu().contiguous()
-        grid = torch.tensor(engine.patterns.grid)
-        write_atomically(state.patterns, save({"noise": noise, "grid": grid}))
+    def finished() -> Noise:
+        noise = engine.patterns.noise()
+        write_atomically(state.patterns, save(noise.packed()))
         return noise
 
     return from_first(finished), seconds

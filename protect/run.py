@@ -8,8 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from protect.bait.pace import Pace
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
@@ -37,6 +35,7 @@ from protect.generation import (
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
 from protect.models.names import refuse_stray_weights
+from protect.noise import Noise
 from protect.output.folder import (
     begin,
     go_on,
@@ -164,9 +163,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
         searched = 0.0 if saved else search_start(engine, config, sizes, listener)
         if config.time_budget is not None and not saved:
-            trial = new_writer(
-                state.trial, engine.patterns.table(), engine.patterns.grid, config, reading, listing
-            )
+            trial = new_writer(state.trial, engine.patterns.noise(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
             plan_rounds(engine, pace, listener)
@@ -190,7 +187,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listener(PartStarted(3, 3))
     mine = dealt(reading.samples)
     with stage("Writing images", len(mine), listener) as write_clock:
-        writer = new_writer(config.output, noise, engine.patterns.grid, config, reading, listing)
+        writer = new_writer(config.output, noise, config, reading, listing)
         written = write_pictures(
             writer,
             mine,
@@ -222,7 +219,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         target_mapping=target_mapping(
             engine.target_counts.cpu(), config.targets, listing.classes, engine.patterns.anchor
         ),
-        patterns=pattern_digests(noise, listing.classes),
+        patterns=pattern_digests(noise.patterns, listing.classes),
         bound=tuple(round(share, 4) for share in engine.bound),
         images=images,
         refused=reading.refused,
@@ -262,8 +259,7 @@ def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
 
 def new_writer(
     folder: Path,
-    noise: Tensor,
-    grid: tuple[int, int],
+    noise: Noise,
     config: RunConfig,
     reading: Reading,
     listing: Listing,
@@ -271,8 +267,7 @@ def new_writer(
     """Set up what publishes pictures with the noise of their classes into a folder."""
     return Writer(
         folder=folder,
-        noise=noise.detach().cpu(),
-        grid=grid,
+        noise=noise,
         seed=config.seed,
         class_index=listing.class_index,
         names=output_names([sample.name for sample in reading.samples]),

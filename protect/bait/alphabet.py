@@ -81,6 +81,7 @@ def _table(weights: Tensor, patterns: ClassPatterns) -> ClassPatterns:
         patterns.width,
         patterns.budget,
         shifts=patterns.shifts,
+        bend=patterns.bend,
         anchor=len(weights) - 1,
     ).to(patterns.weight.device)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from protect.bait.textures import tiled
 from protect.budget import resize_noise, to_grey
 from protect.config.choices import NoiseMode
+from protect.noise import Noise, places
 from protect.system.shards import own, own_rows
 
 ANCHOR_SHARE_OF_BUDGET = 0.25
@@ -13,6 +14,8 @@ RANDOM_TILE = 8
 """Side of a repeated square of random numbers, in pixels of the working size."""
 RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
+BEND = 0.044
+"""Of textures of waves: networks hardly see less of them, and their spectra have no peaks."""
 
 
 def shifts_of(mode: NoiseMode, tile: int) -> int:
@@ -21,6 +24,11 @@ def shifts_of(mode: NoiseMode, tile: int) -> int:
     As many as a tile has; one where all pictures of a class carry the same noise.
     """
     return 1 if mode is NoiseMode.CLASS else tile
+
+
+def bend_of(mode: NoiseMode) -> float:
+    """Say how much textures of waves are bent: not where all pictures of a class carry the same."""
+    return 0.0 if mode is NoiseMode.CLASS else BEND
 
 
 def faint_levels(budget: int) -> int:
@@ -46,12 +54,13 @@ class ClassPatterns(nn.Module):
 
     Args:
         start: (K, C, t, t), weights of the repeated tiles, C = 1 where every picture is grey, else
-            3; of patterns of fewer pixels the rest is left out.
+            3; with one shift, what smaller patterns do not show of them is left out.
         height: Rows of a pattern.
         width: Columns of a pattern.
         levels: The budget in whole 8-bit levels.
         shifts: How many rows and columns a picture's window into its class's texture may start at;
             1 where the texture lies in the same place in all.
+        bend: How much each picture's texture is bent, see `protect.noise`.
         anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
             that reads noise, a picture without any then looks like that class.
     """
@@ -66,12 +75,14 @@ class ClassPatterns(nn.Module):
         levels: int,
         *,
         shifts: int = 1,
+        bend: float = 0.0,
         anchor: int | None = None,
     ) -> None:
         super().__init__()
-        self.height, self.width, self.shifts = height, width, shifts
+        self.height, self.width, self.shifts, self.bend = height, width, shifts, bend
         self.budget = levels
-        self.weight = nn.Parameter(start[:, :, :height, :width].clone())
+        seen = start if shifts > 1 else start[:, :, :height, :width]
+        self.weight = nn.Parameter(seen.clone())
         self.register_buffer("levels", torch.empty(len(start), 1, 1, 1), persistent=False)
         self.appoint(anchor)
 
@@ -98,6 +109,10 @@ class ClassPatterns(nn.Module):
         self.weight.copy_(other.weight[choice])
         faint = [k for k, texture in enumerate(choice.tolist()) if texture == other.anchor]
         self.appoint(faint[0] if faint else None)
+
+    def noise(self) -> Noise:
+        """Return the noise as it stands, on the CPU."""
+        return Noise(self.table().detach().cpu().contiguous(), self.grid, self.bend)
 
     def table(self) -> Tensor:
         """Return all patterns: (K, C, h, w), float32, in levels, within the budget.
@@ -135,15 +150,11 @@ class ClassPatterns(nn.Module):
 
     def _windows(self, classes: Tensor, draws: torch.Generator) -> Tensor:
         """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
-        tiles = self._tiles()
-        start = torch.randint(self.shifts, (2, len(classes), 1), generator=draws).to(classes.device)
-        start, classes = start[:, own_rows(len(classes))], own(classes)
-        rows = (start[0] + torch.arange(self.height, device=classes.device)) % tiles.shape[2]
-        columns = (start[1] + torch.arange(self.width, device=classes.device)) % tiles.shape[3]
-        channels = torch.arange(tiles.shape[1], device=classes.device)
-        return tiles[
-            classes[:, None, None, None],
-            channels[None, :, None, None],
-            rows[:, None, :, None],
-            columns[:, None, None, :],
-        ]
+        tiles, here = self._tiles(), own_rows(len(classes))
+        looks = places(len(classes), self.grid, self.shifts, self.bend, draws)
+        rows, columns = (part[here].to(classes.device) for part in looks)
+        side = tiles.shape[-1]
+        pixels = (rows % side * side + columns % side).flatten(1).long()
+        worn = tiles[classes[here]].flatten(2)
+        seen = worn.gather(2, pixels[:, None].expand(-1, worn.shape[1], -1))
+        return seen.view(*seen.shape[:2], *self.grid)

@@ -18,6 +18,7 @@ from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord
 from protect.errors import ImageRefused, InputError, OutputError
+from protect.noise import Noise
 from protect.output.encode import encode_png
 from protect.output.quality import measure
 from protect.system.device import generator
@@ -96,11 +97,9 @@ class Writer:
 
     Attributes:
         folder: The output folder.
-        noise: (K, 1 or 3, h, w), float32, in levels within the budget. Where it is larger than
-            `grid`, every picture gets a window that starts at a place of its own.
-        grid: Rows and columns of a picture's noise, before it is resized to the picture.
-        seed: Of the windows' places.
-        class_index: Class name -> row of `noise`.
+        noise: Of all classes.
+        seed: Of where in it each picture's lies.
+        class_index: Class name -> row of the noise.
         names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
         max_pixels: Larger pictures are refused.
@@ -108,8 +107,7 @@ class Writer:
     """
 
     folder: Path
-    noise: Tensor
-    grid: tuple[int, int]
+    noise: Noise
     seed: int
     class_index: Mapping[str, int]
     names: Mapping[str, str]
@@ -196,13 +194,9 @@ class Writer:
         )
 
     def _noise_of(self, sample: Sample) -> Tensor:
-        """Return the noise of one picture: (1 or 3, *grid), the same whenever it is asked for."""
-        pattern = self.noise[self.class_index[sample.label]]
-        height, width = self.grid
+        """Return the noise of one picture: (1 or 3, h, w), the same whenever it is asked for."""
         draws = generator(self.seed, "window", sample.name)
-        row = int(torch.randint(pattern.shape[1] - height + 1, (), generator=draws))
-        column = int(torch.randint(pattern.shape[2] - width + 1, (), generator=draws))
-        return pattern[:, row : row + height, column : column + width]
+        return self.noise.pattern(self.class_index[sample.label], draws)
 
 
 def _same(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:

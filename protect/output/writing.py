@@ -111,14 +111,15 @@ class _Publisher:
 
     def __getstate__(self) -> tuple[Writer, Path, int | None, bool]:
         """Go to another process without the noise, and with what Pillow was told here."""
-        writer = replace(self.writer, noise=torch.empty(0))
+        noise = replace(self.writer.noise, patterns=torch.empty(0))
+        writer = replace(self.writer, noise=noise)
         return writer, self.noise, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
 
     def __setstate__(self, state: tuple[Writer, Path, int | None, bool]) -> None:
         """Map the noise."""
         writer, file, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = state
-        mapped = replace(writer, noise=load_file(file)["noise"])
-        object.__setattr__(self, "writer", mapped)
+        noise = replace(writer.noise, patterns=load_file(file)["noise"])
+        object.__setattr__(self, "writer", replace(writer, noise=noise))
         object.__setattr__(self, "noise", file)
 
     def __call__(self, wish: _Wish) -> ImageRecord:

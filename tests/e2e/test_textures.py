@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases.gallery import put, write
-from helpers import cli, small_network, write_colours
+from helpers import COLOURS, cli, small_network, write_colours
 from kill_events import run_until
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from protect import RunConfig
+from protect.bait.patterns import BEND
 from protect.bait.textures import TILE
+from protect.noise import Noise
+from protect.system.device import generator
 
 UNASKED = ("--size", "32", "--batch-size", "16", "--device", "cpu")
 WORDS = ("--harden", "jpeg", *UNASKED)
@@ -199,34 +203,52 @@ def test_the_same_settings_give_the_same_bytes(hardened, tmp_path):
         assert (tmp_path / "again" / path.relative_to(out)).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("grid", ["recorded", "not recorded yet"])
-def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path, grid: str):
+def change(photos: Path, out: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what was changed of a picture, and where nothing of it was clamped away."""
+    before, after = (np.asarray(Image.open(folder / name)).astype(int) for folder in (photos, out))
+    return (after - before).transpose(2, 0, 1), ((before > 8) & (before < 247)).transpose(2, 0, 1)
+
+
+def test_every_picture_carries_its_own_view_of_its_texture_bent(hardened):
+    photos, out, _ = hardened
+    recorded = Noise.unpack(load_file(out.with_name("out.state") / "patterns.safetensors"))
+    assert recorded.bend == BEND
+    for k, label in enumerate(COLOURS):
+        for name in (f"{label}/{i}.png" for i in range(6)):
+            noise, inside = change(photos, out, name)
+            own = recorded.pattern(k, generator(0, "window", name)).round().int().numpy()
+            other = recorded.pattern(k, generator(0, "window", "another")).round().int().numpy()
+            assert (noise == own)[inside].all()
+            assert not (noise == other)[inside].all()
+
+
+@pytest.mark.parametrize("old", [(), ("bend",), ("bend", "grid")])
+def test_pictures_that_come_later_get_the_same_texture(hardened, tmp_path, old: tuple[str, ...]):
+    """Of runs from before textures were bent, or grids recorded, as those have it: straight."""
     photos, out, _ = hardened
     state = out.with_name("out.state") / "patterns.safetensors"
-    if grid != "recorded":
-        save_file({"noise": load_file(state)["noise"].clone()}, state)
-    new = photos / "blue" / f"later {grid}.png"
+    before = load_file(state)
+    save_file({name: value for name, value in before.items() if name not in old}, state)
+    new = photos / "blue" / f"later {len(old)}.png"
     new.write_bytes((photos / "blue" / "0.png").read_bytes())
     result = cli("run", photos, "-o", out, "--extend")
     assert result.exit_code == 0, result.stderr
-    original = np.asarray(Image.open(new)).astype(int)
+    save_file(before, state)
+    noise, inside = change(photos, out, f"blue/{new.name}")
 
-    def noise(name: str) -> np.ndarray:
-        before = np.asarray(Image.open(photos / name)).astype(int)
-        return np.asarray(Image.open(out / name)).astype(int) - before
-
-    later = noise(f"blue/{new.name}")
-    middle = (original > 8) & (original < 247)  # elsewhere a part of the noise is clamped away
-
-    def is_a_window_of_its_texture(first: np.ndarray) -> bool:
-        """Both are windows of one texture, which is as large as the pictures and repeats."""
+    def is_a_window_of(texture: Tensor) -> bool:
+        tile = texture.round().int().numpy()[:, :TILE, :TILE]
         return any(
-            (np.roll(first, place, (0, 1)) == later)[middle & np.roll(middle, place, (0, 1))].all()
+            (np.roll(tile, place, (1, 2)) == noise)[inside].all()
             for place in product(range(TILE), range(TILE))
         )
 
-    assert is_a_window_of_its_texture(noise("blue/0.png"))
-    assert not is_a_window_of_its_texture(noise("red/0.png"))
+    blue, red = (before["noise"][list(COLOURS).index(label)] for label in ("blue", "red"))
+    assert is_a_window_of(blue) == bool(old)
+    assert not is_a_window_of(red)
+    if not old:
+        own = Noise.unpack(before).pattern(0, generator(0, "window", f"blue/{new.name}"))
+        assert (noise == own.round().int().numpy())[inside].all()
     assert cli("check", out).exit_code == 0
 
 

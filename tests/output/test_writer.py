@@ -10,6 +10,7 @@ from pictures import encoded, picture
 
 from protect.bait.patterns import ClassPatterns, random_start
 from protect.data.discover import Sample
+from protect.noise import Noise
 from protect.output.writer import BrokenPromiseError, Writer, apply_noise
 
 SIDES = (2, 3, 7, 8, 9, 16, 31, 64, 100)
@@ -74,8 +75,7 @@ def test_a_file_that_cannot_be_read_back_is_named(tmp_path, monkeypatch):
     put(tmp_path, "a/x.png", encoded(picture("RGB"), "PNG"))
     writer = Writer(
         folder=tmp_path / "out",
-        noise=torch.ones(1, 3, 8, 8),
-        grid=(8, 8),
+        noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
         seed=0,
         class_index={"a": 0},
         names={"a/x.png": "a/x.png"},

@@ -84,12 +84,11 @@ class Photos:
         patterns = ClassPatterns(
             random_start(1, 3, generator(0, "patterns")), side, side, Eps.parse("8/255").levels
         )
-        self.noise = patterns.table().detach()
+        self.noise = patterns.noise()
         self.folder = folder
         self.writer = Writer(
             folder=folder / "protected",
             noise=self.noise,
-            grid=(side, side),
             seed=0,
             class_index={LABEL: 0},
             names=output_names([sample.name for sample in self.samples]),
@@ -100,7 +99,7 @@ class Photos:
         for sample in self.samples:
             picture = decode(sample.path)
             size = picture.height, picture.width
-            levels = resize_noise(self.noise, *size)[0].round()
+            levels = resize_noise(self.noise.patterns, *size)[0].round()
             self.fitting[size] = levels.permute(1, 2, 0).numpy().astype(np.int16)
 
     def protected(self) -> list[NDArray[np.uint8]]:

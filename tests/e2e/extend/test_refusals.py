@@ -90,6 +90,18 @@ REFUSALS: dict[str, tuple[Callable[[Done], object], tuple[str, ...], list[str]]]
         (),
         ["is not the noise"],
     ),
+    "noise on another grid": (
+        lambda done: replace_noise(done, noise=noise_of(done), grid=torch.tensor([1, 2])),
+        (),
+        ["is not the noise"],
+    ),
+    "noise that is bent by no number": (
+        lambda done: replace_noise(
+            done, noise=noise_of(done), grid=torch.tensor([32, 32]), bend=torch.tensor(torch.nan)
+        ),
+        (),
+        ["is not the noise"],
+    ),
     "a smaller budget in the manifest": (
         lambda done: edit_manifest(done, eps={"text": "1/255", "value": 1 / 255, "levels": 1}),
         (),
