@@ -21,7 +21,7 @@ from protect.bait.alphabet import (
 )
 from protect.bait.choice import Classes, Shown, choose, misled, taken_for_themselves
 from protect.bait.harden import QUALITY, plain, views_of
-from protect.bait.patterns import ClassPatterns
+from protect.bait.patterns import BEND, ClassPatterns
 from protect.bait.start import (
     FEWEST,
     SMALLEST_BATCH,
@@ -162,6 +162,25 @@ def test_the_anchor_among_broad_textures_is_one_level_of_the_broadest_wave(budge
     levels = alphabet.table().detach()[:, 0]
     assert levels[-1].round().unique().tolist() == [-1, 1]
     assert levels[:-1].abs().round().unique().tolist() == [round(budget * math.tanh(SATURATION))]
+
+
+@pytest.mark.parametrize("sizes", [(), (224, 96)])
+@pytest.mark.parametrize(("shifts", "bend"), [(1, 0.0), (TILE, 0.0), (TILE, BEND)])
+def test_textures_are_tried_as_pictures_will_carry_them(sizes, shifts, bend):
+    """From places of their own or the same in all, straight or bent."""
+    tiles = dealt_start(CLASSES, 3, draws())
+    table = ClassPatterns(tiles, SIDE, SIDE, BUDGET, shifts=shifts, bend=bend)
+    alphabet = search(patterns=table, sizes=sizes).alphabet
+    worn = alphabet(torch.zeros(2).long(), torch.zeros(2).bool(), SIDE, SIDE, draws())
+    tile = alphabet.table().detach()[0, 0]
+    places = [(row, column) for row in range(shifts) for column in range(shifts)]
+
+    def is_straight(noise: Tensor) -> bool:
+        cuts = (tile[row : row + SIDE, column : column + SIDE] for row, column in places)
+        return any(torch.equal(noise[0], cut) for cut in cuts)
+
+    assert [is_straight(noise.detach()) for noise in worn] == [not bend] * 2
+    assert torch.equal(worn[0], worn[1]) == (shifts == 1)
 
 
 def test_a_search_takes_one_texture_of_its_alphabet_for_each_class():
