@@ -2,7 +2,7 @@
 
     python examples/quickstart.py [FOLDER]
 
-Draws 1,800 pictures of six shapes into FOLDER/photos (default ./quickstart) and 900 more to test
+Draws 2,400 pictures of six shapes into FOLDER/photos (default ./quickstart) and 900 more to test
 on into FOLDER/test, then runs the three commands as you would type them. It exits with the status
 of the first command that does not give 0.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 64
-PER_CLASS = 300
+PER_CLASS = 400
 """With fewer, the first epoch shows a network too little noise for a verdict without a doubt."""
 TESTED_PER_CLASS = 150
 """Few test pictures leave the verdict open: the interval of 225 is twice as wide as this one's."""

@@ -188,6 +188,7 @@ def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> Noise:
         or not 0 < noise.grid[0] <= patterns.shape[2]
         or noise.grid[0] - noise.grid[1] != patterns.shape[2] - patterns.shape[3]
         or not 0 <= noise.bend < 1
+        or (noise.bend > 0 and not noise.repeats)
     ):
         raise OutputError(f"{path} is not the noise that {earlier.output} was made with", hint)
     return noise

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 SPACINGS = 0.5, 1.0
 """Between knots, in sides of a texture: bends of two sizes are added up."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +38,19 @@ class Noise:
         if tile == 1:
             return whole
         rows, columns = (part[0] for part in places(1, self.grid, tile, self.bend, draws))
-        if self.bend:
+        if self.bend:  # older noise, which is straight, may repeat after fewer pixels than a tile
             rows, columns = rows % tile, columns % tile
         return whole[:, rows, columns]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the patterns do after as many pixels as there are places to begin at."""
+        down, across = (
+            whole - part + 1 for whole, part in zip(self.patterns.shape[2:], self.grid, strict=True)
+        )
+        return torch.equal(self.patterns[:, :, down:], self.patterns[:, :, :-down]) and torch.equal(
+            self.patterns[..., across:], self.patterns[..., :-across]
+        )
 
     def packed(self) -> dict[str, Tensor]:
         """Return a table of tensors to be saved."""
@@ -55,13 +67,19 @@ class Noise:
         Raises:
             LookupError, RuntimeError, TypeError, ValueError: If the table is another.
         """
-        height, width = table["grid"].tolist()
+        height, width = map(int, table["grid"].tolist())
         bend = float(table["bend"]) if "bend" in table else 0.0
         return cls(table["noise"], (height, width), bend)
 
 
 def places(
-    count: int, grid: tuple[int, int], tile: int, bend: float, draws: torch.Generator
+    count: int,
+    grid: tuple[int, int],
+    tile: int,
+    bend: float,
+    draws: torch.Generator,
+    here: slice = slice(None),
+    device: torch.device = CPU,
 ) -> tuple[Tensor, Tensor]:
     """Draw where in the endless texture of its class each pixel of each picture looks.
 
@@ -70,32 +88,44 @@ def places(
     spectrum, wherever they begin.
 
     Args:
-        count: B, how many pictures.
+        count: B, how many pictures are drawn for.
         grid: Rows and columns of each, (h, w).
         tile: Side in pixels of the square that the texture repeats.
-        bend: Deviation of how far beside at a knot, as a share of the distance between knots; 0 for
-            straight textures.
+        bend: Standard deviation of how far beside at the knots of each of the `SPACINGS`, as a
+            share of the distance between them; 0 for straight textures.
         draws: Of everything.
+        here: Which b of these pictures are wanted.
+        device: Where.
 
     Returns:
-        Rows, (B, h, w) or (B, h, 1), and columns, (B, h, w) or (B, 1, w), int32, on the CPU; bent
-        ones may be below 0 and beyond a tile.
+        Rows, (b, h, w) or (b, h, 1), and columns, (b, h, w) or (b, 1, w), int32; bent ones may be
+        below 0 and beyond a tile.
     """
-    starts = torch.randint(tile, (2, count, 1, 1), generator=draws).int()
-    rows = starts[0] + torch.arange(grid[0], dtype=torch.int32)[:, None]
-    columns = starts[1] + torch.arange(grid[1], dtype=torch.int32)
+    starts = torch.randint(tile, (2, count, 1, 1), generator=draws).int()[:, here].to(device)
+    rows = starts[0] + torch.arange(grid[0], dtype=torch.int32, device=device)[:, None]
+    columns = starts[1] + torch.arange(grid[1], dtype=torch.int32, device=device)
     if not bend:
         return rows, columns
-    beside = torch.zeros(2, count, *grid, dtype=torch.float64)
+    down, across = [], []
     for spacing in SPACINGS:
-        down, across = (_between(math.ceil(side / (spacing * tile)) + 1, side) for side in grid)
-        knots = torch.randn(2, count, down.shape[1], across.shape[1], generator=draws).double()
-        beside += bend * spacing * tile * (down @ knots @ across.T)
-    rounded = beside.round().int()
+        distance = round(spacing * tile)
+        over_rows, over_columns = (_between(distance, side) for side in grid)
+        size = 2, count, over_rows.shape[1], over_columns.shape[1]
+        # In float32 the last bits of normal draws would depend on the CPU.
+        knots = torch.randn(size, generator=draws, dtype=torch.float64)[:, here]
+        down.append(over_rows)
+        across.append(bend * distance * knots @ over_columns.T)
+    exact = CPU if device.type == "mps" else device  # which has no float64
+    beside = torch.cat(down, dim=1).to(exact) @ torch.cat(across, dim=2).to(exact)
+    rounded = beside.round_().int().to(device)
     return rows + rounded[0], columns + rounded[1]
 
 
-def _between(knots: int, side: int) -> Tensor:
+@cache
+def _between(distance: int, side: int) -> Tensor:
     """Return the weight of each knot in each pixel of a row, bicubic: (side, knots), float64."""
+    knots = math.ceil((side - 1) / distance) + 1
     alone = torch.eye(knots, dtype=torch.float64)[None, None]
-    return F.interpolate(alone, size=(side, knots), mode="bicubic", align_corners=True)[0, 0]
+    reached = (knots - 1) * distance + 1
+    weights = F.interpolate(alone, size=(reached, knots), mode="bicubic", align_corners=True)
+    return weights[0, 0, :side]

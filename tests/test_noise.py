@@ -8,10 +8,12 @@ from torch import Tensor
 
 from protect.bait.alphabet import broad_start, dealt_start
 from protect.bait.patterns import BEND, ClassPatterns, bend_of, random_start
-from protect.bait.textures import BROAD_TILE, TILE
+from protect.bait.textures import BROAD_TILE, TILE, tiled
 from protect.config.choices import NoiseMode
 from protect.noise import Noise, places
 from protect.system.device import generator
+from protect.system.processes import Place
+from protect.system.shards import own_rows
 
 LEVELS = 8
 GRIDS = [(64, 64), (28, 28), (50, 31), (3, 7), (1, 1), (224, 96)]
@@ -81,25 +83,72 @@ def test_bent_pixels_look_about_as_far_beside_their_places_as_they_are_to(tile, 
     assert likeness.max() < 0.9
 
 
-def stands_out(patterns: ClassPatterns, k: int) -> float:
-    """Return by how much the strongest wave of a class's mean spectrum exceeds those around it."""
-    grid = patterns.grid
-    noise = torch.stack([patterns.noise().pattern(k, draws(seed))[0] for seed in range(300)])
-    strength = torch.fft.fft2(noise).abs().square().mean(dim=0).sqrt()
-    strength[0, 0] = 0
-    row, column = divmod(int(strength.argmax()), grid[1])
-    around = strength.roll((4 - row, 4 - column), (0, 1))[:9, :9]
-    return float(strength.max() / around.median())
+@pytest.mark.parametrize("side", [1, 2, 5, 15, 16, 17, 31, 32, 33, 64, 65, 96])
+def test_bends_are_as_steep_in_pictures_of_any_size(side):
+    """Knots lie as far apart in all."""
+    large, small = (beside(200, (rows, rows), TILE, BEND) for rows in (97, side))
+    steepness = large.float().diff(dim=2).abs().mean()
+    assert small.float().diff(dim=2).abs().sum() <= 1.35 * steepness * 400 * side * (side - 1)
+
+
+def strength(patterns: ClassPatterns, k: int, pictures: int) -> Tensor:
+    """Return the root of the mean power of each wave in the noise of a class's pictures, (h, w)."""
+    noise = torch.stack([patterns.noise().pattern(k, draws(seed))[0] for seed in range(pictures)])
+    found = torch.fft.fft2(noise).abs().square().mean(dim=0).sqrt()
+    found[0, 0] = 0
+    return found
 
 
 @pytest.mark.parametrize("k", [0, 2])
 @pytest.mark.parametrize(
-    ("start", "grid"), [(dealt_start, (64, 64)), (broad_start, (224, 224)), (dealt_start, (60, 50))]
+    ("start", "grid", "pictures"),
+    [(dealt_start, (64, 64), 300), (dealt_start, (60, 50), 300), (broad_start, (224, 224), 60)],
 )
-def test_waves_that_are_bent_stand_out_less_in_the_mean_spectrum(start, grid, k):
-    straight = stands_out(made(grid, 0, start, channels=1), k)
-    bent = stands_out(made(grid, BEND, start, channels=1), k)
-    assert bent < straight / 2
+def test_waves_that_are_bent_stand_out_less_in_the_mean_spectrum(start, grid, pictures, k):
+    straight = strength(made(grid, 0, start, channels=1), k, pictures)
+    bent = strength(made(grid, BEND, start, channels=1), k, pictures)
+    # As many waves as straight noise has with half of its power have much less of that when bent.
+    power, left = straight.square().flatten(), bent.square().flatten()
+    order = power.argsort(descending=True)
+    few = int((power[order].cumsum(0) < power.sum() / 2).sum()) + 1
+    assert left.sort(descending=True).values[:few].sum() < 0.35 * left.sum()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("bend", [0, BEND])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_see_what_one_sees(grid, bend, processes, monkeypatch):
+    patterns, y = made(grid, bend), torch.tensor([0, 1, 2, 2, 1, 0, 0])
+    whole = patterns(y, torch.zeros(7).bool(), *grid, draws())
+    parts = []
+    for rank in range(processes):
+        place = Place(rank, processes, rank, processes)
+        monkeypatch.setattr("protect.system.shards.place", lambda place=place: place)
+        here = own_rows(len(y))
+        parts.append(patterns(y, torch.zeros(7).bool()[here], *grid, draws()))
+    assert torch.equal(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("grid", [(28, 28), (4, 9), (40, 20)])
+def test_older_noise_of_small_pictures_may_repeat_before_a_tile_does(grid):
+    """Its tiles were cut to the pictures, and pictures began anywhere in a whole one."""
+    beyond = TILE - 1
+    tile = dealt_start(1, 3, draws())[:, :, : grid[0], : grid[1]]
+    older = tiled(tile, grid[0] + beyond, grid[1] + beyond)
+    noise = Noise(older, grid)
+    assert not noise.repeats
+    for seed in range(20):
+        row, column = torch.randint(TILE, (2,), generator=draws(seed)).tolist()
+        expected = older[0, :, row : row + grid[0], column : column + grid[1]]
+        assert torch.equal(noise.pattern(0, draws(seed)), expected)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_noise_of_this_version_repeats_as_it_says(grid):
+    noise = made(grid, BEND).noise()
+    assert noise.repeats
+    other = Noise(noise.patterns, (grid[0] + 1, grid[1] + 1), BEND)
+    assert not other.repeats
 
 
 @pytest.mark.parametrize("bend", [0, BEND])

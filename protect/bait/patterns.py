@@ -15,7 +15,8 @@ RANDOM_TILE = 8
 RANDOM_SPREAD = 1.0
 """Half-width of the uniform start in tanh space: textures of up to three quarters of the budget."""
 BEND = 0.044
-"""Of textures of waves: networks hardly see less of them, and their spectra have no peaks."""
+"""Of textures of waves, see `places` of `protect.noise`: more hides little more of their peaks, and
+networks see less of them (examples/benchmarks/tried.md, levelled spectra)."""
 
 
 def shifts_of(mode: NoiseMode, tile: int) -> int:
@@ -46,7 +47,8 @@ class ClassPatterns(nn.Module):
     """A table of K noise patterns, `levels * tanh(weight)`, so the budget holds at every step.
 
     Each picture may have a window of its own into its class's texture. The mean over a class then
-    has no texture to be found by, and a network still has: it reads texture wherever it lies.
+    has no texture to be found by, and a network still has: it reads texture wherever it lies. If
+    the windows bend, the mean spectrum of a class has no sharp peaks either.
 
     The published artefact of BAIT is one pattern per class (method section 3); here it is
     optimised directly. A pattern repeats a small tile: networks read texture wherever it lies, so
@@ -60,7 +62,7 @@ class ClassPatterns(nn.Module):
         levels: The budget in whole 8-bit levels.
         shifts: How many rows and columns a picture's window into its class's texture may start at;
             1 where the texture lies in the same place in all.
-        bend: How much each picture's texture is bent, see `protect.noise`.
+        bend: How much each picture's texture is bent, see `places` of `protect.noise`.
         anchor: Class whose pattern is faint, a quarter of the budget; None for none. To a network
             that reads noise, a picture without any then looks like that class.
     """
@@ -133,7 +135,7 @@ class ClassPatterns(nn.Module):
                 which are all where there is one process.
             height: Rows of the pictures.
             width: Their columns.
-            draws: Where windows start.
+            draws: Where windows start, and how they bend.
 
         Returns:
             (b, 3, height, width), float32, in levels.
@@ -150,10 +152,10 @@ class ClassPatterns(nn.Module):
 
     def _windows(self, classes: Tensor, draws: torch.Generator) -> Tensor:
         """Cut each picture's window (B, C, h, w) from the endless texture of its class."""
-        tiles, here = self._tiles(), own_rows(len(classes))
-        looks = places(len(classes), self.grid, self.shifts, self.bend, draws)
-        rows, columns = (part[here].to(classes.device) for part in looks)
-        side = tiles.shape[-1]
+        tiles, side, here = self._tiles(), self.weight.shape[-1], own_rows(len(classes))
+        rows, columns = places(
+            len(classes), self.grid, self.shifts, self.bend, draws, here, classes.device
+        )
         pixels = (rows % side * side + columns % side).flatten(1).long()
         worn = tiles[classes[here]].flatten(2)
         seen = worn.gather(2, pixels[:, None].expand(-1, worn.shape[1], -1))

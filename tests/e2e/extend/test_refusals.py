@@ -102,6 +102,13 @@ REFUSALS: dict[str, tuple[Callable[[Done], object], tuple[str, ...], list[str]]]
         (),
         ["is not the noise"],
     ),
+    "noise that is bent and does not repeat as it should": (
+        lambda done: replace_noise(
+            done, noise=noise_of(done), grid=torch.tensor([31, 31]), bend=torch.tensor(0.1)
+        ),
+        (),
+        ["is not the noise"],
+    ),
     "a smaller budget in the manifest": (
         lambda done: edit_manifest(done, eps={"text": "1/255", "value": 1 / 255, "levels": 1}),
         (),
