@@ -102,7 +102,7 @@ def strength(patterns: ClassPatterns, k: int, pictures: int) -> Tensor:
 @pytest.mark.parametrize("k", [0, 2])
 @pytest.mark.parametrize(
     ("start", "grid", "pictures"),
-    [(dealt_start, (64, 64), 300), (dealt_start, (60, 50), 300), (broad_start, (224, 224), 60)],
+    [(dealt_start, (64, 64), 300), (dealt_start, (96, 64), 300), (broad_start, (224, 224), 60)],
 )
 def test_waves_that_are_bent_stand_out_less_in_the_mean_spectrum(start, grid, pictures, k):
     straight = strength(made(grid, 0, start, channels=1), k, pictures)
@@ -111,7 +111,7 @@ def test_waves_that_are_bent_stand_out_less_in_the_mean_spectrum(start, grid, pi
     power, left = straight.square().flatten(), bent.square().flatten()
     order = power.argsort(descending=True)
     few = int((power[order].cumsum(0) < power.sum() / 2).sum()) + 1
-    assert left.sort(descending=True).values[:few].sum() < 0.35 * left.sum()
+    assert left.sort(descending=True).values[:few].sum() < 0.3 * left.sum()
 
 
 @pytest.mark.parametrize("grid", GRIDS)
