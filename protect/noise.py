@@ -20,9 +20,9 @@ class Noise:
     """What a run publishes its pictures with.
 
     Attributes:
-        patterns: (K, 1 or 3, h, w), float32, in levels within the budget. Larger than `grid` by
-            the side of the texture that they repeat, less one pixel, where every picture gets a
-            part of its own; else as large.
+        patterns: (K, 1 or 3, h, w), float32, in levels within the budget. Where every picture gets
+            a part of its own they are larger than `grid`, both ways by `tile` less one; else as
+            large.
         grid: Rows and columns of a picture's noise, before it is resized to the picture.
         bend: See `places`.
     """
@@ -31,10 +31,14 @@ class Noise:
     grid: tuple[int, int]
     bend: float = 0.0
 
+    @property
+    def tile(self) -> int:
+        """At how many rows, and columns, of its pattern a picture's noise may begin."""
+        return self.patterns.shape[2] - self.grid[0] + 1
+
     def pattern(self, k: int, draws: torch.Generator) -> Tensor:
         """Return the noise of a picture of class `k`, (1 or 3, *grid), as it is drawn."""
-        whole = self.patterns[k]
-        tile = whole.shape[1] - self.grid[0] + 1
+        whole, tile = self.patterns[k], self.tile
         if tile == 1:
             return whole
         rows, columns = (part[0] for part in places(1, self.grid, tile, self.bend, draws))
@@ -44,12 +48,13 @@ class Noise:
 
     @property
     def repeats(self) -> bool:
-        """Whether the patterns do after as many pixels as there are places to begin at."""
-        down, across = (
-            whole - part + 1 for whole, part in zip(self.patterns.shape[2:], self.grid, strict=True)
-        )
-        return torch.equal(self.patterns[:, :, down:], self.patterns[:, :, :-down]) and torch.equal(
-            self.patterns[..., across:], self.patterns[..., :-across]
+        """Whether the patterns do so after each `tile`, both ways."""
+        whole, tile = self.patterns, self.tile
+        return all(
+            torch.equal(
+                whole.narrow(side, tile, length - tile), whole.narrow(side, 0, length - tile)
+            )
+            for side, length in ((2, whole.shape[2]), (3, whole.shape[3]))
         )
 
     def packed(self) -> dict[str, Tensor]:

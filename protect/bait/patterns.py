@@ -157,6 +157,6 @@ class ClassPatterns(nn.Module):
             len(classes), self.grid, self.shifts, self.bend, draws, here, classes.device
         )
         pixels = (rows % side * side + columns % side).flatten(1).long()
-        worn = tiles[classes[here]].flatten(2)
+        worn = tiles[own(classes)].flatten(2)
         seen = worn.gather(2, pixels[:, None].expand(-1, worn.shape[1], -1))
         return seen.view(*seen.shape[:2], *self.grid)
