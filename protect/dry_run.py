@@ -52,7 +52,7 @@ from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.output.writing import PROCESS_BYTES, processes_pay
-from protect.run import new_writer, settings_of_bytes
+from protect.run import new_writer, settings_of_bytes, settle_seed
 from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
 from protect.system.memory import peak_device_memory, peak_memory
 from protect.system.parallel import ordered_map
@@ -116,7 +116,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    config = settle_harden(config, len(listing.classes), listener)
+    config = settle_harden(settle_seed(config), len(listing.classes), listener)
     resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
 
     # 2. Every picture is decoded.

@@ -183,7 +183,7 @@ def _recorded_noise(earlier: EarlierRun, config: RunConfig) -> Noise:
         patterns.dtype != torch.float32
         or patterns.ndim != 4
         or len(patterns) != len(earlier.classes)
-        or pattern_digests(patterns, earlier.classes) != earlier.manifest.patterns
+        or pattern_digests(patterns, earlier.classes, earlier.secret) != earlier.manifest.patterns
         or patterns.abs().max().item() > earlier.manifest.eps.levels
         or not 0 < noise.grid[0] <= patterns.shape[2]
         or noise.grid[0] - noise.grid[1] != patterns.shape[2] - patterns.shape[3]

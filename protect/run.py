@@ -11,7 +11,7 @@ from typing import Any
 from protect.bait.pace import Pace
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
-from protect.config.settings import INDIFFERENT, PLACES, RunConfig
+from protect.config.settings import INDIFFERENT, PLACES, SECRET, RunConfig
 from protect.config.values import AUTO
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
@@ -115,7 +115,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    config = settle_harden(config, len(listing.classes), listener)
+    config = settle_harden(settle_seed(config), len(listing.classes), listener)
     settings = settings_of_bytes(config, listing)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 
@@ -219,7 +219,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         target_mapping=target_mapping(
             engine.target_counts.cpu(), config.targets, listing.classes, engine.patterns.anchor
         ),
-        patterns=pattern_digests(noise.patterns, listing.classes),
+        patterns=pattern_digests(noise.patterns, listing.classes, config.seed),
         bound=tuple(round(share, 4) for share in engine.bound),
         images=images,
         refused=reading.refused,
@@ -237,9 +237,18 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     return from_first(lambda: manifest)
 
 
+def settle_seed(config: RunConfig) -> RunConfig:
+    """Let all processes draw by the same seed, and a resumed run by the one it was begun with."""
+    begun = None
+    if config.existing is Existing.RESUME and not SECRET & config.model_fields_set:
+        begun = from_first(StateFolder.of(config.output).seed)
+    seed = from_first(lambda: config.seed if begun is None else begun)
+    return config.model_copy(update={"seed": seed})
+
+
 def _public_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that are published: all but this machine's paths."""
-    return config.model_dump(mode="json", exclude=PLACES) | {
+    """Return the settings that are published: all but this machine's paths, and the seed."""
+    return config.model_dump(mode="json", exclude=PLACES | SECRET) | {
         "effort": config.effort.model_dump(mode="json")
     }
 
@@ -249,7 +258,7 @@ def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
 
     Versions too: half of a run by this program and half by its next one is the noise of neither.
     """
-    settings = _public_settings(config)
+    settings = _public_settings(config) | config.model_dump(mode="json", include=SECRET)
     for name in INDIFFERENT:
         settings.pop(name)
     settings |= {f"version of {name}": version for name, version in package_versions().items()}

@@ -14,14 +14,24 @@ from protect.cli.app import app
 from protect.data.cache import PixelCache
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")
-FAST += ("--targets", "curriculum")
+FAST += ("--targets", "curriculum", "--seed", "0")
 TINY = ("--size", "32", "--rounds", "1", "-b", "4", "--preset", "quick", "--device", "cpu")
+TINY += ("--seed", "0")
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 
 
 def cli(*words: object) -> Result:
     """Run `protect WORDS` in this process."""
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file but the manifest, whose timings differ from run to run."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
 
 
 def write_colours(folder: Path, per_class: int, seed: int = 0) -> Path:

@@ -1,6 +1,7 @@
 """What the manifest says of an optimisation: the targets, and a digest of the noise."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -38,22 +39,32 @@ def target_mapping(
     )
 
 
-def pattern_digests(noise: Tensor, classes: Sequence[str]) -> dict[str, PatternDigest]:
+def pattern_digests(
+    noise: Tensor, classes: Sequence[str], secret: int | None
+) -> dict[str, PatternDigest]:
     """Fingerprint the noise of each class.
 
     Args:
         noise: (K, C, h, w), float32, in levels, on the CPU.
         classes: K class names.
+        secret: The run's seed, without which nobody can tell whether a pattern that he made is the
+            one: there are few textures. None as in runs whose manifest has the seed.
     """
     return {
         name: PatternDigest(
-            sha256=hashlib.sha256(pattern.numpy().tobytes()).hexdigest(),
+            sha256=_digest(pattern.numpy().tobytes(), secret),
             height=pattern.shape[-2],
             width=pattern.shape[-1],
             linf_levels=round(pattern.abs().max().item(), 4),
         )
         for name, pattern in zip(classes, noise, strict=True)
     }
+
+
+def _digest(content: bytes, secret: int | None) -> str:
+    if secret is None:
+        return hashlib.sha256(content).hexdigest()
+    return hmac.digest(str(secret).encode(), content, "sha256").hex()
 
 
 def _most_frequent(row: dict[str, int]) -> FinalTarget:

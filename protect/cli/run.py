@@ -14,7 +14,6 @@ from protect.cli.options import (
     NoColour,
     Offline,
     Quiet,
-    Seed,
     Size,
     WeightFiles,
     Workers,
@@ -124,7 +123,15 @@ def run(
             help="Plan the rounds so that the whole run takes this long, such as 90s, 5m or 1h30m.",
         ),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Every random draw derives from it, so that a run can be repeated. Keep it to "
+            "yourself: with it the noise can be taken off. Drawn, and kept in OUTPUT.state, if not "
+            "given.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     rights: Annotated[
         Rights | None,
         typer.Option(

@@ -3,6 +3,7 @@
 Must not import torch.
 """
 
+import secrets
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -87,6 +88,10 @@ EFFORTS: dict[Preset, Effort] = {
 }
 
 
+SEED_BITS = 63
+"""Of a run's seed: more than anybody can try. Each of its streams has 32, see `generator`."""
+
+
 class RunConfig(_Machine):
     """Settings of `protect run`.
 
@@ -108,7 +113,9 @@ class RunConfig(_Machine):
         time_budget: Wall-clock time that the rounds are planned for instead; None for none.
         size: Side in pixels at which the surrogate sees the pictures; None picks it from them, and
             lets a search show them at a second size where they have room for it.
-        seed: Every random draw derives from it.
+        seed: Every random draw derives from it. Who knows it can compute where the noise of each
+            picture lies; so it is drawn if not given, and is not published. A run that is resumed
+            goes on with its own.
         rights: What every published picture states on data mining; None for nothing.
         on_error: What to do about pictures that cannot be protected.
         existing: What to do about an output folder that is not empty.
@@ -135,7 +142,7 @@ class RunConfig(_Machine):
     batch_size: BatchSetting | None = None
     time_budget: TimeBudgetSetting | None = None
     size: int | None = Field(None, ge=32, le=1024)
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default_factory=lambda: secrets.randbits(SEED_BITS), ge=0, lt=2**SEED_BITS)
     rights: Rights | None = None
     on_error: OnError = OnError.STOP
     existing: Existing = Existing.REFUSE
@@ -197,6 +204,8 @@ class RunConfig(_Machine):
 
 PLACES = {"source", "output", "labels", "manifest", "existing"}
 """Settings of a run that tell of this machine: never published."""
+SECRET = {"seed"}
+"""Settings of a run by which its noise can be taken off: never published either."""
 INDIFFERENT = {"on_error", "max_pixels", "workers", "offline"}
 """Settings of a run that change no published byte."""
 

@@ -70,10 +70,10 @@ class TargetMapping(Document):
 
 
 class PatternDigest(Document):
-    """Fingerprint of the private noise pattern of one class; reveals nothing of it.
+    """Fingerprint of the private noise pattern of one class, of no use without the run's seed.
 
     Attributes:
-        sha256: Digest of the pattern's float32 values in levels.
+        sha256: HMAC-SHA256 of its float32 values in levels; the key is the seed's decimal digits.
         height: Rows of the pattern before it is resized to a picture.
         width: Its columns.
         linf_levels: Largest absolute value, in 8-bit levels.
@@ -171,7 +171,7 @@ class Manifest(Document):
     Attributes:
         schema_version: Version of this layout.
         tool: What computed it.
-        config: Settings of the run, without this machine's paths.
+        config: Settings of the run, without this machine's paths, and without its seed.
         eps: The budget as typed, as a number and in whole levels.
         classes: Class name -> index, in the order of the sorted names.
         labels: Where the labels came from.

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from protect.config.choices import NoiseMode
-from protect.config.settings import INDIFFERENT, PLACES, RunConfig, build
+from protect.config.settings import INDIFFERENT, PLACES, SECRET, RunConfig, build
 from protect.config.values import AUTO
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
 from protect.models.names import distinct
-from protect.output.folder import manifest_of
+from protect.output.folder import difference, manifest_of
 from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import real_path, write_atomically
 
@@ -61,6 +61,11 @@ class EarlierRun:
         """Names below the output folder of all that was published, or was about to be."""
         return {image.output for image in self.manifest.images} | set(self.record.unfinished)
 
+    @property
+    def secret(self) -> int | None:
+        """What the manifest's digests of the noise are made with; None where it has the seed."""
+        return None if SECRET & self.manifest.config.keys() else self.record.settings["seed"]
+
     def settle(self, config: RunConfig) -> RunConfig:
         """Return the settings of the run, with those of this call that change nothing about noise.
 
@@ -72,7 +77,7 @@ class EarlierRun:
         given = config.model_dump(mode="json", include=config.model_fields_set - _OF_EACH_CALL)
         known = recorded.effort.model_dump() | recorded.model_dump(mode="json", exclude_none=True)
         differing = [
-            f"{name}: was {_spelled(known.get(name))}, is {_spelled(value)}"
+            difference(name, _spelled(known.get(name)), _spelled(value))
             for name, value in sorted(given.items())
             if not _is_same_setting(name, value, known)
         ]
@@ -98,13 +103,14 @@ class EarlierRun:
             for name, value in self.manifest.config.items()
             if name in RunConfig.model_fields
         }
-        places = {"source": self.record.source, "labels": self.record.labels}
+        private = {"source": self.record.source, "labels": self.record.labels}
+        private |= {name: self.record.settings.get(name) for name in SECRET}
         try:
-            return build(RunConfig, **settings, **places)
+            return build(RunConfig, **settings | private)
         except ConfigError as error:
             raise OutputError(
-                f"the settings in {manifest_of(self.output)} cannot be used",
-                "restore it from a copy, or protect everything anew with --overwrite",
+                f"the settings in {manifest_of(self.output)} and {self.state.run} cannot be used",
+                "restore them from a copy, or protect everything anew with --overwrite",
                 error.details or (error.message,),
             ) from None
 

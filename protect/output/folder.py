@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from protect.config.choices import Existing
+from protect.config.settings import SECRET
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError, OutputError
@@ -193,7 +194,7 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
         )
     old = before.settings
     changed = [
-        f"{name}: was {old.get(name)!r}, is {settings.get(name)!r}"
+        difference(name, repr(old.get(name)), repr(settings.get(name)))
         for name in sorted(old.keys() | settings.keys())
         if old.get(name) != settings.get(name)
     ]
@@ -205,6 +206,11 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
             changed,
         )
     return True
+
+
+def difference(name: str, was: str, now: str) -> str:
+    """Say how a setting differs from a run's; logs may be public, so a secret is not spelled."""
+    return f"{name}: is not that of the run" if name in SECRET else f"{name}: was {was}, is {now}"
 
 
 def go_on(output: Path, digests: Mapping[str, str]) -> None:

@@ -142,6 +142,11 @@ class StateFolder:
             "or protect them again with `protect run --overwrite`",
         )
 
+    def seed(self) -> int | None:
+        """Return the seed of the run; None where there is nothing."""
+        record = self.read_run()
+        return None if record is None else record.settings.get("seed")
+
     def write_run(self, record: RunRecord) -> None:
         """Record the settings, places and pictures of a run."""
         content = record.model_dump(mode="json")

@@ -19,7 +19,12 @@ def script(name: str) -> tuple[str, dict[str, str]]:
     return step["run"], step.get("env", {})
 
 
-def run(name: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess:
+TOOLS = Path(sys.executable).parent
+
+
+def run(
+    name: str, folder: Path, tools: Path = TOOLS, **inputs: str
+) -> subprocess.CompletedProcess[str]:
     """Run a step of the action with its defaults, or other inputs."""
     line, env = script(name)
     values = {key: spec.get("default", "") for key, spec in ACTION["inputs"].items()} | inputs
@@ -27,7 +32,7 @@ def run(name: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess:
     def fill(text: str) -> str:
         return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: values[found[1]], text)
 
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
     filled = {key: fill(value) for key, value in env.items()}
     return subprocess.run(
         ["bash", "-e", "-c", line],
@@ -54,7 +59,7 @@ def test_it_protects_verifies_and_leaves_the_files_that_it_uploads(done):
 
 
 def test_what_the_workflow_publishes_has_no_manifest():
-    """With its seed and names anybody computes where the noise of each picture starts."""
+    """It tells which class was bound to which, and what the originals were called."""
     words = script("Protect")[0].split()
     manifest = Path(words[words.index("--manifest") + 1])
     (publish,) = [
@@ -65,6 +70,22 @@ def test_what_the_workflow_publishes_has_no_manifest():
     ]
     assert manifest.parent == Path()
     assert publish["with"]["path"] == ACTION["inputs"]["output"]["default"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "given"),
+    [("", []), ("123", ["--seed", "123"]), ("1 --eps 9", ["--seed", "1 --eps 9"])],
+)
+def test_the_seed_of_a_secret_reaches_the_run_and_a_secret_that_is_not_there_is_none(
+    tmp_path, seed, given
+):
+    spelled = tmp_path / "protect"
+    spelled.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    spelled.chmod(0o755)
+    result = run("Protect", tmp_path, tmp_path, photos="photos", seed=seed)
+    words = result.stdout.splitlines()
+    assert words[:2] == ["run", "photos"]
+    assert [word for word in words if "seed" in word or word == seed] == given
 
 
 def test_no_input_is_pasted_into_a_shell_line():

@@ -14,6 +14,7 @@ from pictures import picture
 from PIL import Image
 
 from protect import RunConfig, protect_folder
+from protect.config.choices import Existing
 
 PLUS = "{http://ns.useplus.org/ldf/xmp/1.0/}"
 TERMS = "http://ns.useplus.org/ldf/vocab/"
@@ -118,7 +119,7 @@ def test_a_killed_run_may_go_on_with_another_place_for_its_manifest(tmp_path, st
     verified = cli("verify", killed.output)
     assert verified.exit_code == 2
     assert "has not finished" in verified.stderr
-    update = {"existing": "resume", "manifest": second}
+    update = {"existing": Existing.RESUME, "manifest": second}
     manifest = protect_folder(killed.model_copy(update=update))
     assert len(manifest.images) == 4
     assert second.is_file()

@@ -1,24 +1,16 @@
 """`protect run` on real files: what is published, what is recorded, what is refused."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import FAST, cli, write_colours
+from helpers import FAST, cli, files_of, write_colours
 from kill_events import run_until
 from PIL import Image, ImageCms
 
 from protect import ProtectError, RunConfig, protect_folder
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Return every file but the manifest, whose timings differ from run to run."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "manifest.json"
-    }
+from protect.config.choices import Existing
+from protect.events import Event, Notice
 
 
 def test_every_picture_is_published_within_the_budget_under_its_own_name(done):
@@ -83,13 +75,16 @@ def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage
     whole = RunConfig(source=photos, output=tmp_path / "whole", **settings)
     protect_folder(whole)
 
-    killed = RunConfig(source=photos, output=tmp_path / "killed", **settings)
+    killed = RunConfig(source=photos, output=tmp_path / "killed", **settings, seed=whole.seed)
     run_until(killed, stage, steps)
     assert not (tmp_path / "killed" / "manifest.json").exists()
     with pytest.raises(ProtectError, match=r"not empty|private state") as caught:
         protect_folder(killed)
     assert "--resume" in caught.value.hint
-    resumed = protect_folder(killed.model_copy(update={"existing": "resume"}))
+    told: list[Event] = []
+    resuming = killed.model_copy(update={"existing": Existing.RESUME})
+    resumed = protect_folder(resuming, told.append)
+    assert Notice(f"resuming the run in {killed.output}") in told
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert len(resumed.images) == 8
     assert not (tmp_path / "killed.state" / "pixels.npy").exists()

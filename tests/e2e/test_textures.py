@@ -20,7 +20,7 @@ from protect.bait.textures import TILE
 from protect.noise import Noise
 from protect.system.device import generator
 
-UNASKED = ("--size", "32", "--batch-size", "16", "--device", "cpu")
+UNASKED = ("--size", "32", "--batch-size", "16", "--device", "cpu", "--seed", "0")
 WORDS = ("--harden", "jpeg", *UNASKED)
 
 
@@ -181,6 +181,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         rounds=rounds,
         batch_size=16,
         device="cpu",
+        seed=0,
     )
     run_until(config, stage, steps)
     began = (tmp_path / "out.state" / "run.json").exists()

@@ -5,21 +5,16 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from helpers import cli, small_network, write_colours
+from helpers import cli, files_of, small_network, write_colours
 
 from protect import generation
 from protect.bait import batches
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 
-SMALL = ("--size", "32", "-b", "4", "--preset", "quick", "--device", "cpu")
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name + path.parent.name: path.read_bytes() for path in folder.rglob("*.png")}
+SMALL = ("--size", "32", "-b", "4", "--preset", "quick", "--device", "cpu", "--seed", "0")
 
 
 def test_a_time_that_is_too_short_names_the_least_which_works_and_can_be_made_again(
@@ -82,7 +77,8 @@ def test_a_batch_size_that_is_found_is_said_and_recorded_and_makes_the_same_nois
     monkeypatch.setattr(batches, "peak_working_memory", lambda _: 2**20)
     photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
     network = small_network(tmp_path_factory.mktemp("weights"))
-    flags = ("--size", "32", "--preset", "quick", "--rounds", "2", "--device", "cpu", *network)
+    flags = ("--size", "32", "--preset", "quick", "--rounds", "2", "--device", "cpu", "--seed", "0")
+    flags += network
     foretold = cli("run", photos, "-o", out, *flags, "-b", "auto", "--dry-run")
     assert foretold.exit_code == 0, foretold.stderr
     done = cli("run", photos, "-o", out, *flags, "-b", "auto")

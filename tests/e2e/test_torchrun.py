@@ -53,13 +53,14 @@ def manifest(output: Path) -> dict:
 def test_two_processes_make_what_one_makes(tmp_path, photos, flags):
     one, two = tmp_path / "one", tmp_path / "two"
     run = ("run", photos, "--rounds", "1", *flags)
-    assert cli(*run, "-o", one).exit_code == 0
     both = torchrun(2, *run, "-o", two, "--json")
     stdout, stderr = both.communicate(timeout=PATIENCE)
     assert both.returncode == 0, stderr
     # Only one of them speaks.
     assert json.loads(stdout) == manifest(two)
     assert stderr.count("Optimising noise: done") == 1
+    drawn = json.loads(Path(f"{two}.state", "run.json").read_text())["settings"]["seed"]
+    assert cli(*run, "-o", one, "--seed", drawn).exit_code == 0
 
     # In levels, of up to 8, after 12 steps: what is rounded differently grows with every step.
     differing = (noise(one) - noise(two)).abs()

@@ -25,7 +25,7 @@ from protect.noise import Noise
 from protect.system.device import generator
 
 SIDE = 128
-WORDS = ("--preset", "quick", "--batch-size", "16", "--device", "cpu")
+WORDS = ("--preset", "quick", "--batch-size", "16", "--device", "cpu", "--seed", "0")
 
 
 def write_large(folder: Path, sides: tuple[int, ...] = (SIDE,), per_class: int = 6) -> Path:

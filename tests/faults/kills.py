@@ -31,7 +31,7 @@ from protect.config.settings import EFFORTS
 from protect.evaluation.journal import ABANDONED_SECONDS
 
 FLAGS = ("--size", "32", "-b", "4", "--device", "cpu")
-RUN_FLAGS = (*FLAGS, "--rounds", "4", "--preset", "quick")
+RUN_FLAGS = (*FLAGS, "--rounds", "4", "--preset", "quick", "--seed", "0")
 VERIFY_FLAGS = (*FLAGS, "--epochs", "2", "--json")
 PICTURES_PER_CLASS = 12
 STATE_FILES = {"run.json", "journal.jsonl", "progress.safetensors", "patterns.safetensors"}

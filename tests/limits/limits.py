@@ -20,7 +20,7 @@ from PIL import Image
 
 CLASSES = 100
 RUN_FLAGS = ("--size", "32", "--rounds", "1", "-b", "4", "--preset", "quick", "--device", "cpu")
-RUN_FLAGS += ("-j", "1", "--quiet")
+RUN_FLAGS += ("-j", "1", "--quiet", "--seed", "0")
 SCAN = """
 import json, sys, time
 from pathlib import Path

@@ -132,6 +132,7 @@ def _run_config(train: Path, folder: Path, device: torch.device, quick: bool) ->
         source=train,
         output=folder / "protected",
         existing=Existing.OVERWRITE,
+        seed=0,
         device=str(device),
         offline=True,
         **(tiny if quick else {}),
