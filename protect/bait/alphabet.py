@@ -59,21 +59,22 @@ def new_alphabet(
         kept = kept_by_jpeg(noise, trial, QUALITY)
         return kept.cpu().argsort(descending=True, stable=True)[:count]
 
-    return _table(drawn[from_first(survivors)], patterns)
+    return _table(drawn[from_first(survivors)], patterns, patterns.bend)
 
 
 def broad_alphabet(patterns: ClassPatterns, draws: torch.Generator) -> ClassPatterns:
     """Return a table of textures to be seen at two sizes, otherwise like `patterns`.
 
-    The last is of a single level, and so broad that no network sees much of it: what looks like
-    pictures without any noise.
+    They are straight also where pictures will bend them, which tells better what misleads there
+    (examples/benchmarks/tried.md, levelled spectra). The last is of a single level, and so broad
+    that no network sees much of it: what looks like pictures without any noise.
     """
     drawn = broad_start(size_of_alphabet(len(patterns.weight)) - 1, 1, draws)
     one_level = math.atanh(min(math.tanh(SATURATION), 1 / faint_levels(patterns.budget)))
-    return _table(torch.cat([drawn, one_level * broadest()[None]]), patterns)
+    return _table(torch.cat([drawn, one_level * broadest()[None]]), patterns, bend=0.0)
 
 
-def _table(weights: Tensor, patterns: ClassPatterns) -> ClassPatterns:
+def _table(weights: Tensor, patterns: ClassPatterns, bend: float) -> ClassPatterns:
     """Return patterns like others, of which the last is faint; weights are (M, 1, t, t)."""
     return ClassPatterns(
         weights.expand(-1, patterns.weight.shape[1], -1, -1),
@@ -81,7 +82,7 @@ def _table(weights: Tensor, patterns: ClassPatterns) -> ClassPatterns:
         patterns.width,
         patterns.budget,
         shifts=patterns.shifts,
-        bend=patterns.bend,
+        bend=bend,
         anchor=len(weights) - 1,
     ).to(patterns.weight.device)
 
