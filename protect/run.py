@@ -205,7 +205,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     manifest = Manifest(
         tool=Tool(**tool_facts(device)),
         # The backbone's own name has no folder of this machine in it, as "local-dir:" might.
-        config=_public_settings(config)
+        config=_settings(config, PLACES | SECRET)
         | {
             "size": reading.size,
             "searched_at": list(sizes),
@@ -246,9 +246,9 @@ def settle_seed(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"seed": seed})
 
 
-def _public_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that are published: all but this machine's paths, and the seed."""
-    return config.model_dump(mode="json", exclude=PLACES | SECRET) | {
+def _settings(config: RunConfig, without: set[str]) -> dict[str, Any]:
+    """Return the settings as JSON values, with what the preset and the flags come to."""
+    return config.model_dump(mode="json", exclude=without) | {
         "effort": config.effort.model_dump(mode="json")
     }
 
@@ -258,9 +258,7 @@ def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
 
     Versions too: half of a run by this program and half by its next one is the noise of neither.
     """
-    settings = _public_settings(config) | config.model_dump(mode="json", include=SECRET)
-    for name in INDIFFERENT:
-        settings.pop(name)
+    settings = _settings(config, PLACES | INDIFFERENT)
     settings |= {f"version of {name}": version for name, version in package_versions().items()}
     names = [[sample.name, sample.label] for sample in listing.samples]
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}

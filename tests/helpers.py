@@ -1,5 +1,6 @@
 """A command line that tests can call, and pictures that any network tells apart."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "manifest.json"
     }
+
+
+def seed_of(output: Path) -> int:
+    """Return the seed that a run keeps to itself."""
+    record = output.with_name(f"{output.name}.state") / "run.json"
+    return json.loads(record.read_text())["settings"]["seed"]
 
 
 def write_colours(folder: Path, per_class: int, seed: int = 0) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import TINY, cli, files_of, write_colours
+from helpers import TINY, cli, files_of, seed_of, write_colours
 from kill_events import run_until
 from PIL import Image
 from safetensors.torch import load_file
@@ -21,11 +21,6 @@ from protect.system.device import generator
 UNSEEDED = TINY[: TINY.index("--seed")]
 GUESSABLE = 2**40
 """A drawn seed is below it once in eight million."""
-
-
-def seed_of(output: Path) -> int:
-    record = output.with_name(f"{output.name}.state") / "run.json"
-    return json.loads(record.read_text())["settings"]["seed"]
 
 
 @pytest.fixture
