@@ -116,7 +116,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    config = settle_harden(settle_seed(config), len(listing.classes), listener)
+    config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
     resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
 
     # 2. Every picture is decoded.

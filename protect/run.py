@@ -11,7 +11,7 @@ from typing import Any
 from protect.bait.pace import Pace
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
-from protect.config.settings import INDIFFERENT, PLACES, SECRET, RunConfig
+from protect.config.settings import GUESSED_BELOW, INDIFFERENT, PLACES, SECRET, RunConfig
 from protect.config.values import AUTO
 from protect.data.discover import Listing, discover
 from protect.data.reading import Reading, read_pictures, require_pictures
@@ -115,7 +115,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     listing = from_first(lambda: discover(config.source, config.labels))
     for note in listing.notes:
         listener(Notice(note, "warning"))
-    config = settle_harden(settle_seed(config), len(listing.classes), listener)
+    config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
     settings = settings_of_bytes(config, listing)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 
@@ -237,10 +237,22 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     return from_first(lambda: manifest)
 
 
-def settle_seed(config: RunConfig) -> RunConfig:
-    """Let all processes draw by the same seed, and a resumed run by the one it was begun with."""
+def settle_seed(config: RunConfig, listener: Listener) -> RunConfig:
+    """Let all processes draw by the same seed, and a resumed run by the one it was begun with.
+
+    A given one that somebody may guess is warned of.
+    """
     begun = None
-    if config.existing is Existing.RESUME and not SECRET & config.model_fields_set:
+    if "seed" in config.model_fields_set:
+        if config.seed < GUESSED_BELOW:
+            listener(
+                Notice(
+                    "whoever guesses so small a seed can compute the noise: for what is to be "
+                    "published, leave --seed out, or give it a large random number",
+                    "warning",
+                )
+            )
+    elif config.existing is Existing.RESUME:
         begun = from_first(StateFolder.of(config.output).seed)
     seed = from_first(lambda: config.seed if begun is None else begun)
     return config.model_copy(update={"seed": seed})

@@ -90,6 +90,8 @@ EFFORTS: dict[Preset, Effort] = {
 
 SEED_BITS = 63
 """Of a run's seed: more than anybody can try. Each of its streams has 32, see `generator`."""
+GUESSED_BELOW = 2**32
+"""Seeds that somebody may try one by one, or that are a date or a number that comes to mind."""
 
 
 class RunConfig(_Machine):

@@ -1,6 +1,7 @@
 """The private sibling of an output folder: what is in it, and how it is read and written."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from protect.documents.manifest import ImageRecord
-from protect.errors import OutputError
+from protect.errors import MachineError, OutputError
 from protect.output.manifest_file import listed
 from protect.system.files import (
     appended_lines,
@@ -62,11 +63,18 @@ class StateFolder:
 
         Raises:
             OutputError: If it is the root of a disk, which nothing can lie beside.
+            MachineError: If it is there, and this user may not open it.
         """
         output = real_path(output)
         if not output.name:
             raise OutputError(f"{output} is the root of a disk", "name a folder on it")
-        return cls(output.with_name(output.name + ".state"))
+        state = cls(output.with_name(output.name + ".state"))
+        if os.path.isdir(state.path) and not os.access(state.path, os.X_OK):  # noqa: PTH112
+            raise MachineError(
+                f"{state.path}, the private state of {output}, may not be opened by this user",
+                "work as the user who protected the folder, or have yourself given access",
+            )
+        return state
 
     @property
     def run(self) -> Path:

@@ -147,8 +147,8 @@ def appended_lines(path: Path) -> Iterator[Callable[[str], None]]:
 def locked(path: Path) -> Iterator[bool]:
     """Try to be the only process that holds a file; the system lets go of it even after a kill.
 
-    Makes the file and its folder, and removes the file afterwards. A disk that knows no locks keeps
-    nobody out.
+    Makes the file, and its folder for the eyes of this user alone, and removes the file afterwards.
+    A folder that exists keeps its permissions. A disk that knows no locks keeps nobody out.
 
     Args:
         path: A file for this purpose alone.
@@ -160,7 +160,7 @@ def locked(path: Path) -> Iterator[bool]:
         MachineError: If the file cannot be made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, is_held = _try_lock(path)
     except OSError as error:
         raise _refusal("write", path, error) from error

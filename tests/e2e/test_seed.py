@@ -158,6 +158,22 @@ def test_digests_of_the_noise_need_it():
     assert [table["a"].sha256 == plain for table in digests] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("words", "is_warned_of"),
+    [
+        (["--seed", "0"], True),
+        (["--seed", str(2**32 - 1), "--dry-run"], True),
+        (["--seed", str(2**32), "--dry-run"], False),
+        (["--dry-run"], False),
+    ],
+)
+def test_one_that_can_be_guessed_is_warned_of(tmp_path, photos, words, is_warned_of):
+    result = cli("run", photos, "-o", tmp_path / "out", *UNSEEDED, *words)
+    assert result.exit_code == 0, result.stderr
+    warned = "whoever guesses so small a seed can compute the noise" in result.stderr
+    assert warned is is_warned_of
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_one_that_is_out_of_range_is_refused(photos, seed):
     result = cli("run", photos, "--seed", seed)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -127,18 +128,77 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, photos: Path, 
     closed = tmp_path / place
     mode = closed.stat().st_mode
     closed.chmod(0o500 if place == "shelf" else 0)
-    command = [sys.executable, "-m", "protect", "run", photos, "-o", tmp_path / "shelf/out"]
-    if os.geteuid() == 0:
-        # Without these two powers, permissions bind root as everyone.
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    wide = os.environ | {"COLUMNS": "1000"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
+    result = bound_by_permissions("run", photos, "-o", tmp_path / "shelf/out")
     closed.chmod(mode)
     assert result.returncode == status, result.stderr
     assert words in result.stderr
     assert str(closed) in result.stderr or place.removeprefix("photos/") in result.stderr
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "shelf").iterdir())
+
+
+def bound_by_permissions(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Do a command as a user whom permissions bind."""
+    command = [sys.executable, "-m", "protect", *words]
+    if os.geteuid() == 0:
+        # Without these two powers, permissions bind root as everyone.
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    wide = os.environ | {"COLUMNS": "1000"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_the_private_state_is_for_its_owner_alone(tmp_path: Path, photos: Path, umask: int):
+    before = os.umask(umask)
+    try:
+        ran = run(photos, tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert ran.result.exit_code == 0, ran.result.stderr
+    assert stat.S_IMODE((tmp_path / "out.state").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+def test_permissions_that_the_owner_gave_the_private_state_stay(tmp_path: Path, photos: Path):
+    (tmp_path / "out.state").mkdir()
+    (tmp_path / "out.state").chmod(0o750)
+    assert run(photos, tmp_path / "out").result.exit_code == 0
+    assert run(photos, tmp_path / "out", "--overwrite").result.exit_code == 0
+    assert stat.S_IMODE((tmp_path / "out.state").stat().st_mode) == 0o750
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "photos", "-o", "out", "--resume"),
+        ("run", "photos", "-o", "out", "--extend"),
+        ("run", "photos", "-o", "out", "--overwrite"),
+        ("run", "photos", "-o", "out", "--dry-run"),
+        ("run", "out"),
+        ("check", "out"),
+        ("verify", "out"),
+        ("preview", "out", "-o", "sheet.png"),
+    ],
+    ids=" ".join,
+)
+def test_the_private_state_of_another_user_is_named(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+):
+    assert run(photos, tmp_path / "out").result.exit_code == 0
+    everything = sorted(tmp_path.rglob("*"))
+    state = tmp_path / "out.state"
+    state.chmod(0)
+    monkeypatch.chdir(tmp_path)
+    result = bound_by_permissions(*words)
+    state.chmod(0o700)
+    assert result.returncode == (2 if words == ("run", "out") else 3), result.stderr
+    assert "was written by protect" in result.stderr or str(state) in result.stderr
+    assert "hint: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(tmp_path.rglob("*")) == everything
 
 
 @pytest.mark.parametrize("place", ["out", "out.state", "above"])
