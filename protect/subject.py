@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from protect.check import examine_folder, find_source
 from protect.config.settings import CheckConfig, VerifyConfig
 from protect.data.cache import choose_size
-from protect.data.decode import as_rgb, decode
+from protect.data.decode import Pixels, as_rgb, decode
 from protect.data.discover import Listing, Sample, discover
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
@@ -75,20 +75,26 @@ class Subject:
         """Return a few pairs to look at, of as many classes as possible.
 
         Raises:
-            ImageRefused: If a picture has become unreadable.
+            InputError: If a picture has become unreadable.
         """
         first_of_class = {image.label: image for image in reversed(self.images)}
         shown = sorted(first_of_class.values(), key=lambda image: image.source)[:MOST_EXAMPLES]
         return [
             make_example(
                 image.output,
-                as_rgb(decode(self.source / image.source, self.max_pixels).pixels),
-                as_rgb(decode(self.folder / image.output, self.max_pixels).pixels),
-                psnr=image.psnr,
-                ssim=image.ssim,
+                self._seen(self.source / image.source),
+                self._seen(self.folder / image.output),
+                psnr=self.pairs[image.source].quality.psnr,
+                ssim=self.pairs[image.source].quality.ssim,
             )
             for image in shown
         ]
+
+    def _seen(self, path: Path) -> Pixels:
+        try:
+            return as_rgb(decode(path, self.max_pixels).pixels)
+        except ImageRefused as refusal:
+            raise InputError(f"{path}: {refusal.message}", refusal.hint) from None
 
 
 @dataclass(frozen=True, slots=True)

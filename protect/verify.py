@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from protect.check import find_source
 from protect.config.choices import Tier
 from protect.config.settings import VerifyConfig
 from protect.data.discover import Sample
@@ -26,6 +27,7 @@ from protect.evaluation.split import (
     clean_test_folder,
     hold_out,
     require_unseen,
+    unequal,
 )
 from protect.evaluation.verdict import overall
 from protect.events import Listener, Notice, PartStarted, ignore
@@ -34,6 +36,7 @@ from protect.models.names import distinct, refuse_stray_weights
 from protect.output.folder import require_report_place
 from protect.output.manifest_place import find_manifest
 from protect.output.state_folder import StateFolder
+from protect.report.examples import Example
 from protect.report.html import html_page
 from protect.report.junit import empty_junit_xml, junit_xml
 from protect.subject import Subject, open_subject
@@ -56,7 +59,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
     Raises:
         ConfigError: If a backbone or an attack does not exist.
         InputError: If the folder is not what its manifest says, or there are no clean originals,
-            or results to merge are missing.
+            or a picture cannot be read, or results to merge are missing.
+        MachineError: If this machine cannot compute it, or nothing can be written.
         NothingToDo: If there are more shards than cells and this one has none.
         WeightsError: If pretrained weights are not to be had; random ones are never used.
     """
@@ -84,12 +88,14 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
 
     # 2. Integrity: what is on disk is what was written, within the budget.
     subject = open_subject(config, threads, device.type != "cpu", listener)
-    if subject.doubt:
-        listener(Notice(f"this cannot pass: {subject.doubt}", "warning"))
+    examples = subject.examples() if config.report is not None else []
 
     # 3. Which pictures train, which test. The test is always clean.
     material, split = _split(config, subject, threads, listener)
-    chance = chance_of([subject.class_index[sample.label] for sample in material.test])
+    tested = [subject.class_index[sample.label] for sample in material.test]
+    chance, doubt = chance_of(tested), subject.doubt or unequal(tested)
+    if doubt:
+        listener(Notice(f"this cannot pass: {doubt}", "warning"))
 
     # 4. Each cell: the control on the originals, then the same on the protected pictures.
     plans = plan_cells(specs, _loader(config, subject), material, config)
@@ -112,7 +118,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         cells = []
         for number, cell in enumerate(plans, start=1):
             listener(PartStarted(number, len(plans)))
-            cells.append(run_cell(cell, bench, chance, config.max_retained, subject.doubt))
+            cells.append(run_cell(cell, bench, chance, config.max_retained, doubt))
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
@@ -130,7 +136,7 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         environment=Tool(**tool_facts(device)),
         shard=str(config.shard) if config.shard else None,
     )
-    _write_files(report, subject, config)
+    _write_files(report, examples, config)
     return report
 
 
@@ -154,7 +160,8 @@ def _require_places(config: VerifyConfig) -> None:
             among pictures or would replace the manifest.
     """
     files = [path for path in (config.report, config.junit) if path is not None]
-    folders = [path for path in (config.protected, config.clean, config.test) if path is not None]
+    originals = find_source(config.protected, config.clean)
+    folders = [path for path in (config.protected, originals, config.test) if path is not None]
     for path in files:
         require_report_place(path, folders)
         if real_path(path) == real_path(find_manifest(config.protected, config.manifest)):
@@ -165,10 +172,10 @@ def _require_places(config: VerifyConfig) -> None:
         raise ConfigError("--report and --junit name the same file", "name two files")
 
 
-def _write_files(report: VerifyReport, subject: Subject, config: VerifyConfig) -> None:
+def _write_files(report: VerifyReport, examples: Sequence[Example], config: VerifyConfig) -> None:
     """Write the report in the forms that were asked for, each whole or not at all."""
     if config.report is not None:
-        write_atomically(config.report, html_page(report, subject.examples()).encode())
+        write_atomically(config.report, html_page(report, examples).encode())
     if config.junit is not None:
         write_atomically(config.junit, junit_xml(report).encode())
 

@@ -97,7 +97,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
     if len(classes) < 2:
         found = f"one class only, {classes[0]!r}" if classes else "no picture with a class"
         raise InputError(
-            f"{root} has {found}: there is nothing to mislead a network with",
+            f"{root} has {found}, and two classes or more are needed",
             "add pictures of another class",
             [*notes, *map(str, refused)],
         )

@@ -118,6 +118,8 @@ def not_run(specs: Sequence[Spec], sizes: Mapping[str, int], room: int) -> tuple
     modes = [mode.value for mode in _MODES[Tier.RELEASE] if mode not in tried[0]]
     attacks = [name for name in _ATTACKS[Tier.RELEASE] if name not in tried[1]]
     lines = []
+    if not any(spec.mode is Mode.FULL and spec.attack == PLAIN for spec in specs):
+        lines.append("full fine-tuning without an attack")
     if modes:
         lines.append(f"training modes: {', '.join(modes)}")
     if attacks:

@@ -11,7 +11,7 @@ from protect.system.device import generator
 
 REFIT_STEPS = 15
 REFIT_RATE = 0.5
-"""Of LBFGS (attacks, D13)."""
+"""Of LBFGS."""
 
 
 class Features:

@@ -103,14 +103,17 @@ def recipe_for(
                 batch_size=batch_size or 128,
                 lr=lr or 0.001,
                 clip=5.0,
-                source="D1 exactly: the paper's own evaluation of CIFAR-10 (method section 4)",
+                source="the paper's own evaluation of CIFAR-10, exactly (arXiv 2603.04731)",
             )
         case Mode.LOW_LR:
             return replace(
-                full, lr=full.lr / 4, epochs=2 * full.epochs, source="staged training, D19: slowly"
+                full,
+                lr=full.lr / 4,
+                epochs=2 * full.epochs,
+                source="slowly: a low rate, and twice the epochs",
             )
         case Mode.HIGH_LR:
-            return replace(full, lr=full.lr * 10, source="D1 at a higher rate")
+            return replace(full, lr=full.lr * 10, source="ours: full fine-tuning at a higher rate")
         case Mode.LINEAR_PROBE:
             return replace(
                 full,
@@ -119,11 +122,11 @@ def recipe_for(
                 weight_decay=DECAYS["sgd"],
                 epochs=3 * full.epochs,
                 trained="head",
-                source="D2: frozen features, standardised, without augmentation",
+                source="frozen features, standardised, without augmentation",
             )
         case Mode.FROZEN_STAGES:
             return replace(
-                full, trained="late stages", source="D2, after arXiv 2605.05224: first half frozen"
+                full, trained="late stages", source="after arXiv 2605.05224: first half frozen"
             )
         case Mode.SCRATCH:
             return replace(
@@ -131,18 +134,18 @@ def recipe_for(
                 lr=full.lr * FRESH_RATE,
                 epochs=3 * full.epochs,
                 pretrained=False,
-                source="D3 of APBench, shortened: rate 0.1 over 200 epochs there",
+                source="APBench, shortened: rate 0.1 over 200 epochs there",
             )
         case Mode.REFIT:
             return replace(
                 full,
                 clean_share=clean_share,
                 refit=True,
-                source="D13: last layer refitted on clean pictures by LBFGS, rate 0.5, 15 epochs",
+                source="last layer refitted on clean pictures by LBFGS, rate 0.5, 15 epochs",
             )
         case Mode.CLEAN_MIX:
             return replace(
-                full, clean_share=clean_share, source="D14 of APBench: a share of clean pictures"
+                full, clean_share=clean_share, source="APBench: a share of clean pictures"
             )
 
 
@@ -170,6 +173,6 @@ def _full(
         lr=lr or RATES[optimiser],
         weight_decay=DECAYS[optimiser],
         optimiser=optimiser,
-        source="D1: the paper's evaluation (method section 4) in a sixth of its epochs, "
+        source="the paper's evaluation (arXiv 2603.04731) in a sixth of its epochs, "
         + ("unclipped" if optimiser == "sgd" else "by AdamW, arXiv 1711.05101"),
     )

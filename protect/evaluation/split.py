@@ -1,6 +1,6 @@
 """Which pictures train and which test: stratified by class, and by source picture."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +11,11 @@ from protect.data.cache import Origin, read_all
 from protect.data.discover import Sample, discover
 from protect.documents.manifest import ImageRecord
 from protect.errors import InputError
-from protect.events import Listener, StageAdvanced, stage
+from protect.events import Listener, Notice, StageAdvanced, stage
 from protect.system.device import generator
+
+MOST_HIDDEN = 0.1
+"""Share of all there is to learn that always answering the most frequent class may seem to know."""
 
 
 def hold_out(
@@ -61,15 +64,17 @@ def clean_test_folder(
         classes: Names of the classes that are trained on.
         threads: That decode.
         max_pixels: Larger pictures are refused.
-        listener: Told of each picture.
+        listener: Told of each picture, and of what is odd about the folder.
 
     Returns:
         The pictures, and where each came from.
 
     Raises:
-        InputError: If a class is unknown, or a picture cannot be read.
+        InputError: If a class is unknown, or a picture has none or cannot be read.
     """
     listing = discover(folder)
+    for note in listing.notes:
+        listener(Notice(f"the test folder: {note}", "warning"))
     unknown = [name for name in listing.classes if name not in classes]
     if unknown:
         raise InputError(
@@ -79,7 +84,7 @@ def clean_test_folder(
         )
 
     origins: list[Origin] = []
-    refused: list[str] = []
+    refused = [f"{item.source}: {item.reason}" for item in listing.refused]
     with stage("Comparing the test pictures", len(listing.samples), listener):
         looks = read_all(listing.samples, max_pixels, threads, lambda _: None)
         for sample, (refusal, origin) in zip(listing.samples, looks, strict=True):
@@ -90,8 +95,8 @@ def clean_test_folder(
                 origins.append(origin)
     if refused:
         raise InputError(
-            f"{len(refused)} pictures of the test folder {folder} cannot be read",
-            "remove or repair them",
+            f"{len(refused)} pictures of the test folder {folder} cannot be used",
+            "remove or repair them, or give them a class",
             refused,
         )
     return listing.samples, tuple(origins)
@@ -151,5 +156,23 @@ def stratified(labels: Tensor, share: float, seed: int) -> Tensor:
 
 def chance_of(labels: Sequence[int]) -> float:
     """Return the accuracy of always answering the most frequent class."""
-    counts: Mapping[int, int] = {label: labels.count(label) for label in set(labels)}
-    return max(counts.values()) / len(labels)
+    return max(Counter(labels).values()) / len(labels)
+
+
+def unequal(labels: Sequence[int]) -> str:
+    """Say why accuracy on these test pictures is no ground for a pass; empty if it is one.
+
+    Where one class is much more frequent, a network that knows all classes can have no more right
+    answers than one that always gives that class, and would count as having learned nothing.
+
+    Args:
+        labels: Class of each test picture.
+    """
+    equal, chance = 1 / len(set(labels)), chance_of(labels)
+    if chance - equal <= MOST_HIDDEN * (1 - equal):
+        return ""
+    return (
+        f"{chance:.0%} of the test pictures are of one class of {len(set(labels))}, so that "
+        "accuracy hides what is learned of the others; test on about as many pictures of each, "
+        "with --test"
+    )

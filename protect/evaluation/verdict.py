@@ -82,7 +82,8 @@ def estimate(accuracies: Sequence[float], n_test: int) -> Estimate:
     """Return the mean accuracy over the seeds, of all test pictures of the kind.
 
     The interval covers the test pictures (Wilson), which are the same for every seed, and with
-    several seeds the trainings as well (Student): at each end the farther of the two.
+    several seeds the trainings as well (Student). The two errors are independent: at each end they
+    add up by their squares.
 
     Args:
         accuracies: One a seed.
@@ -92,7 +93,8 @@ def estimate(accuracies: Sequence[float], n_test: int) -> Estimate:
     low, high = wilson_interval(round(mean * n_test), n_test)
     if len(accuracies) > 1:
         seeds_low, seeds_high = seeds_interval(accuracies)
-        low, high = min(low, seeds_low), max(high, seeds_high)
+        low = mean - math.hypot(mean - low, mean - seeds_low)
+        high = mean + math.hypot(high - mean, seeds_high - mean)
     return Estimate(low, mean, high)
 
 

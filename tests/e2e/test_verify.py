@@ -123,6 +123,7 @@ def test_results_are_kept_in_no_folder_of_pictures_and_never_without_a_cache(don
     for words in (
         ("--results", done.protected / "kept"),
         ("--results", done.photos / "kept", "--clean", done.photos),
+        ("--results", done.photos / "kept"),
         ("--results", done.root / "kept", "--no-cache"),
     ):
         result = cli("verify", done.protected, *QUICK, *words)
@@ -188,7 +189,10 @@ def test_without_the_originals_there_is_no_verdict_and_the_flag_is_named(done):
         "trained as BMP",
         "protected as BMP",
         "unreadable",
+        "unreadable by its name",
+        "without a class",
         "unknown class",
+        "one class",
         "empty",
     ],
 )
@@ -210,6 +214,15 @@ def test_c08_c42_c49_a_test_folder_that_would_flatter_or_confuse_is_refused(done
     elif what == "unreadable":
         (test / "red/0.png").write_bytes(b"no picture")
         words = "red/0.png: is no picture"
+    elif what == "unreadable by its name":
+        (test / "red/0.png").rename(test / "red/0.heic")
+        words = "red/0.heic: "
+    elif what == "without a class":
+        (test / "red/0.png").rename(test / "0.png")
+        words = "0.png: "
+    elif what == "one class":
+        shutil.rmtree(test / "red")
+        words = "two classes or more are needed"
     elif what == "unknown class":
         (test / "red").rename(test / "green")
         words = "green"
@@ -575,8 +588,9 @@ def test_the_page_shows_pictures_of_every_mode(tmp_path, mode):
     assert "<testcase" in junit.read_text()
 
 
+@pytest.mark.parametrize("clean", [True, False])
 @pytest.mark.parametrize("what", ["folder", "nowhere", "among pictures", "manifest", "twice"])
-def test_a_report_that_cannot_or_must_not_be_written_is_refused_before_training(done, what):
+def test_a_report_that_cannot_or_must_not_be_written_is_refused_before_training(done, what, clean):
     manifest = (done.protected / "manifest.json").read_bytes()
     page = {
         "folder": done.photos,
@@ -589,8 +603,7 @@ def test_a_report_that_cannot_or_must_not_be_written_is_refused_before_training(
         "verify",
         done.protected,
         *QUICK,
-        "--clean",
-        done.photos,
+        *(["--clean", done.photos] if clean else []),
         "--report",
         page,
         "--junit",
@@ -622,13 +635,52 @@ def test_too_few_test_pictures_are_no_pass(done):
     assert cell["verdict"] == "inconclusive"
 
 
-def test_the_likeness_in_a_report_is_measured_and_not_read_from_the_manifest(done):
+@pytest.mark.parametrize(("red", "blue", "is_told"), [(60, 40, True), (40, 40, False)])
+def test_unequal_test_classes_are_no_ground_for_a_pass(done, monkeypatch, red, blue, is_told):
+    """A stranger with 60 % may know every class as well, or answer "red" to everything."""
+
+    def learns(self, training):
+        return Result((1.0 if training.arm == "originals" else red / (red + blue),), 1.0)
+
+    monkeypatch.setattr(Bench, "_train", learns)
+    test = write_colours(done.root / "test", per_class=red, seed=7)
+    for number in range(blue, red):
+        (test / "blue" / f"{number}.png").unlink()
+    result = cli("verify", done.protected, *QUICK, "--test", test, "--json")
+    (cell,) = report_of(result)["cells"]
+    assert cell["retained"] == 0
+    assert cell["verdict"] == ("inconclusive" if is_told else "pass")
+    for said in (result.stderr, cell["reason"]):
+        assert ("60% of the test pictures are of one class of 2" in said) is is_told
+
+
+def test_figures_of_a_manifest_that_are_not_what_is_measured_get_no_verdict(done):
     for image in done.manifest["images"]:
         image |= {"psnr": 99.0, "ssim": 1.0}
     (done.protected / "manifest.json").write_text(json.dumps(done.manifest))
-    report = report_of(cli("verify", done.protected, *QUICK, "--epochs", "1", "--json"))
-    assert report["quality"]["psnr_worst"] < report["quality"]["psnr_mean"] < 50
-    assert report["quality"]["ssim_mean"] < 1
+    result = cli("verify", done.protected, *QUICK)
+    assert result.exit_code == 2
+    assert "is not what its manifest says" in result.stderr
+
+
+def test_the_likeness_of_a_folder_without_a_manifest_is_measured(done):
+    other = copy_of(done.photos, done.root / "other", levels=8)
+    words = ("verify", other, "--clean", done.photos, *QUICK, "--epochs", "1", "--json")
+    quality = report_of(cli(*words))["quality"]
+    assert 20 < quality["psnr_worst"] <= quality["psnr_mean"] < 50
+    assert quality["ssim_mean"] < 1
+
+
+def test_a_page_is_written_though_pictures_are_gone_after_the_training(done, monkeypatch):
+    def last(self, training):
+        shutil.rmtree(done.photos, ignore_errors=True)
+        return Result((0.5,), 1.0)
+
+    monkeypatch.setattr(Bench, "_train", last)
+    page = done.root / "page.html"
+    result = cli("verify", done.protected, *QUICK, "--report", page)
+    assert result.exit_code == 1, result.stderr
+    assert page.read_text().count("data:image/png;base64,") == 2 * 3
 
 
 @pytest.mark.parametrize(

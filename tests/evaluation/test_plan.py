@@ -19,7 +19,6 @@ def test_the_tiers_contain_each_other():
 
 
 def test_the_ci_tier_is_the_one_of_the_threat_list_and_what_undid_the_noise():
-    """D1, D2, D4, D5, D7, D11, D12, a low learning rate, and what knows this tool."""
     ci = set(cells(Tier.CI))
     for mode in ("full", "linear-probe", "low-lr", "high-lr"):
         assert ("a", mode, "none") in ci
@@ -75,9 +74,24 @@ def test_what_is_left_out_is_named():
     assert "full" not in left
     size, *left = not_run(plan(["a"], Tier.RELEASE, (), ()), {"a": 64}, 64)
     assert size == "sizes: a at any but 64 px"
-    assert [line.partition(" ")[0] for line in left] == [
-        key.partition(" ")[0] for key in RESEARCH_TIER
-    ]
+    assert [line.partition(": ")[0] for line in left] == list(RESEARCH_TIER)
+
+
+@pytest.mark.parametrize(
+    ("modes", "attacks", "is_left_out"),
+    [
+        ((), (), False),
+        ((Mode.FULL,), (), False),
+        ((Mode.FULL,), ("none", "grey"), False),
+        ((), ("grey",), True),
+        ((Mode.LINEAR_PROBE,), (), True),
+        ((Mode.FULL, Mode.LINEAR_PROBE), ("grey",), True),
+        ((Mode.SCRATCH,), ("none",), True),
+    ],
+)
+def test_plain_fine_tuning_is_named_where_it_is_left_out(modes, attacks, is_left_out):
+    left = not_run(plan(["a"], None, modes, attacks), {"a": 64}, 64)
+    assert ("full fine-tuning without an attack" in left) is is_left_out
 
 
 @pytest.mark.parametrize(

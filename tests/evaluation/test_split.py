@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protect.documents.manifest import ImageRecord
 from protect.errors import InputError
-from protect.evaluation.split import chance_of, hold_out, require_unseen
+from protect.evaluation.split import chance_of, hold_out, require_unseen, unequal
 
 
 def image(number: int, label: str, content: int) -> ImageRecord:
@@ -86,3 +86,38 @@ def test_the_split_depends_on_the_seed_alone():
 def test_chance_is_the_most_frequent_class():
     assert chance_of([0, 1, 1, 2]) == 0.5
     assert chance_of([3]) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_told"),
+    [
+        ((50, 50), False),
+        ((54, 46), False),
+        ((60, 40), True),
+        ((40, 60), True),
+        ((900, 100), True),
+        ((99, 109, 105, 93, 115, 87, 97, 95, 95, 105), False),
+        ((10,) * 10, False),
+        ((10,) * 9 + (40,), True),
+        ((3, 3, 3, 1), False),
+        ((3, 2), True),
+    ],
+)
+def test_unequal_classes_are_told_of_where_always_one_answer_would_seem_to_know_something(
+    counts, is_told
+):
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    told = unequal(labels)
+    assert bool(told) is is_told
+    if is_told:
+        assert f"{max(counts) / sum(counts):.0%} of the test pictures" in told
+        assert f"one class of {len(counts)}" in told
+
+
+@given(counts=st.lists(st.integers(1, 200), min_size=2, max_size=20))
+def test_what_is_not_told_of_hides_little(counts):
+    """The best that may pass for nothing learned: as many right answers, spread evenly."""
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    if not unequal(labels):
+        learned = (chance_of(labels) - 1 / len(counts)) / (1 - 1 / len(counts))
+        assert learned <= 0.1 + 1e-9

@@ -228,3 +228,42 @@ def test_without_a_control_there_are_no_figures_and_a_doubt_explains_a_broken_vi
     assert judged.reason == "the control diverged"
     judged = verdict.judge([0.0], [0.8], doubt="it diverged", **arms)
     assert (judged.verdict, judged.reason) == ("inconclusive", "it diverged")
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2, 3, 5, 10])
+def test_it_covers_the_errors_of_the_trainings_as_well(n_seeds):
+    """Trainings of one experiment share their test pictures, of which some are harder than others.
+
+    One training tells nothing of that error, so none is made there. A control that may have learned
+    nothing gets no interval.
+    """
+    draws = np.random.default_rng(0)
+    n, deviation = 300, 0.05 if n_seeds > 1 else 0.0
+    covered = []
+    for _ in range(1000):
+        arms = []
+        for truth in (0.25, 0.8):
+            reached = draws.normal(truth, deviation, n_seeds)
+            shares = (draws.random(n)[:, None] < reached).mean(0)
+            arms.append(estimate(shares.tolist(), n).above(0.1))
+        if arms[1].low > 0:
+            low, high = ratio_interval(*arms)
+            covered.append(low <= 0.15 / 0.7 <= high)
+    assert len(covered) > 400
+    assert 0.935 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 10])
+def test_the_errors_of_pictures_and_of_trainings_add_up_by_their_squares(n_seeds):
+    one, alike = estimate([0.4], 100), estimate([0.4] * n_seeds, 100)
+    assert (alike.low, alike.high) == pytest.approx((one.low, one.high))
+    apart = [0.4 + 0.02 * (-1) ** i for i in range(n_seeds)]
+    sampled, trained, both = (
+        estimate([sum(apart) / n_seeds], 100),
+        seeds_interval(apart),
+        estimate(apart, 100),
+    )
+    squares = (both.value - sampled.low) ** 2 + (both.value - trained[0]) ** 2
+    assert (both.value - both.low) ** 2 == pytest.approx(squares)
+    squares = (sampled.high - both.value) ** 2 + (trained[1] - both.value) ** 2
+    assert (both.high - both.value) ** 2 == pytest.approx(squares)

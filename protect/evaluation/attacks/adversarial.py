@@ -17,7 +17,7 @@ class Adversarial(Attack):
     """Ten steps up the loss before each step down it."""
 
     name = "adversarial"
-    source = "D10: adversarial training, L-inf 8/255, 10 steps of 2/255, APB"
+    source = "adversarial training, L-inf 8/255, 10 steps of 2/255, APBench"
 
     def loss(
         self, classify: Classifier, view: Tensor, targets: Tensor, draws: torch.Generator

@@ -22,7 +22,7 @@ class Cutout(Attack):
     """
 
     name = "cutout"
-    source = "D8: cutout 16 of 32 pixels, EMN and APB"
+    source = "cutout 16 of 32 pixels, EMN and APBench"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator
@@ -40,7 +40,7 @@ class CutMix(Attack):
     """
 
     name = "cutmix"
-    source = "D8: CutMix, beta 1, probability 0.5, APB and EMN"
+    source = "CutMix, beta 1, probability 0.5, APBench and EMN"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator
@@ -59,7 +59,7 @@ class MixUp(Attack):
     """Blend each picture, and its target, with another of the batch, by a uniform share."""
 
     name = "mixup"
-    source = "D8: MixUp, beta 1, APB and EMN"
+    source = "MixUp, beta 1, APBench and EMN"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator

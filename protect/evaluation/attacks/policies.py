@@ -52,7 +52,7 @@ class RandAugment(Attack):
     """Two random operations of magnitude 9 of 30 on each picture, torchvision's defaults."""
 
     name = "randaugment"
-    source = "D8: RandAugment, torchvision's defaults"
+    source = "RandAugment, torchvision's defaults"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator
@@ -65,7 +65,7 @@ class ResizedCrop(Attack):
     """A random 8 to 100 % of each picture's area, enlarged to the whole, torchvision's defaults."""
 
     name = "rrc"
-    source = "D7: random resized crop, torchvision's defaults"
+    source = "random resized crop, torchvision's defaults"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator

@@ -51,14 +51,14 @@ ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in _CLASSE
 """Name -> attack, in the order in which they are listed."""
 
 RESEARCH_TIER: Mapping[str, str] = {
-    "D15 separability": "a linear probe on the noise itself, which only the owner has",
-    "D16 d-vae": "a two-stage variational autoencoder that learns to split the noise off",
-    "D17 avatar, diffpure": "purification by a diffusion model trained on clean pictures",
-    "D18 le-jcdp": "purification by a joint-conditional diffusion model",
-    "D19 progressive": "staged training with low rates on shallow layers when trapped",
-    "D20 self-supervised": "SimCLR or MoCo on the pictures first, then a probe",
-    "D21 other labels": "coarser or finer classes than the owner's",
-    "D22 lightshed": "a detector and remover trained on this very tool's output",
+    "separability": "a linear probe on the noise itself, which only the owner has",
+    "d-vae": "a two-stage variational autoencoder that learns to split the noise off",
+    "avatar, diffpure": "purification by a diffusion model trained on clean pictures",
+    "le-jcdp": "purification by a joint-conditional diffusion model",
+    "progressive": "staged training with low rates on shallow layers when trapped",
+    "self-supervised": "SimCLR or MoCo on the pictures first, then a probe",
+    "other labels": "coarser or finer classes than the owner's",
+    "lightshed": "a detector and remover trained on this very tool's output",
 }
 """Name -> what it is: known ways to defeat the noise that are never run here."""
 

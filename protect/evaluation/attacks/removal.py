@@ -45,7 +45,7 @@ class Projection(Attack):
     """
 
     name = "projection"
-    source = "D11: orthogonal projection, github.com/psandovalsegura/learn-from-unlearnable"
+    source = "orthogonal projection, github.com/psandovalsegura/learn-from-unlearnable"
 
     def fit(self, train: PixelCache, classes: int, draws: torch.Generator) -> None:
         """Train the linear classifier: softmax, no bias, pixels in [0, 1], plain SGD.
@@ -93,7 +93,7 @@ class ClassMean(Attack):
     """Subtract from each picture how the mean of its class differs from the mean of all."""
 
     name = "class-mean"
-    source = "D12: class-mean recovery, README of github.com/psandovalsegura/learn-from-unlearnable"
+    source = "class-mean recovery, README of github.com/psandovalsegura/learn-from-unlearnable"
 
     def fit(self, train: PixelCache, classes: int, draws: torch.Generator) -> None:  # noqa: ARG002
         """Average the pictures of each class.

@@ -1,8 +1,9 @@
 """Fixed changes of every picture that wash out faint noise: JPEG, grey, fewer bits, blur, resize.
 
 All go through Pillow, as a stranger's would, and are made of training and test pictures alike: a
-change costs the stranger least where the network later sees pictures changed in the same way. (APB
-changes the training pictures only.) Pictures are changed at the size in which they are cached.
+change costs the stranger least where the network later sees pictures changed in the same way.
+(APBench changes the training pictures only.) Pictures are changed at the size in which they are
+cached.
 """
 
 import io
@@ -20,7 +21,7 @@ BITS = 2
 HALF_A_BLOCK = 4
 """Pixels; JPEG's blocks have 8."""
 BLUR_SIGMA = 1.5
-"""Pixels. APB's 0.1 on three taps leaves every picture as it was."""
+"""Pixels. APBench's 0.1 on three taps leaves every picture as it was."""
 
 
 class PictureEdit(Attack, ABC):
@@ -70,7 +71,7 @@ class Jpeg10(Jpeg):
     """The quality at which the field's noise is known to fail."""
 
     name = "jpeg10"
-    source = "D4: JPEG quality 10, ISS and APB"
+    source = "JPEG quality 10, ISS (arXiv 2301.13838) and APBench"
     quality = 10
 
 
@@ -78,9 +79,7 @@ class ShiftedJpeg10(Jpeg10):
     """The same, after a crop that lays the blocks elsewhere than the noise may expect them."""
 
     name = "jpeg10-shifted"
-    source = (
-        "D4: JPEG quality 10, its blocks moved by half a block; ours, against noise made for JPEG"
-    )
+    source = "JPEG quality 10, its blocks moved by half a block; ours, against noise made for JPEG"
 
     def change(self, picture: Image.Image) -> Image.Image:
         """Return what the file of the moved picture shows, moved back; edges wrap around."""
@@ -92,7 +91,7 @@ class Jpeg30(Jpeg):
     """A small thumbnail's quality."""
 
     name = "jpeg30"
-    source = "D4: JPEG quality 30"
+    source = "JPEG quality 30"
     quality = 30
 
 
@@ -100,7 +99,7 @@ class Jpeg50(Jpeg):
     """Halfway."""
 
     name = "jpeg50"
-    source = "D4: JPEG quality 50"
+    source = "JPEG quality 50"
     quality = 50
 
 
@@ -108,7 +107,7 @@ class Jpeg75(Jpeg):
     """Pillow's own default quality, and that of many sites."""
 
     name = "jpeg75"
-    source = "D4: JPEG quality 75, as sites save"
+    source = "JPEG quality 75, as sites save"
     quality = 75
 
 
@@ -116,7 +115,7 @@ class Jpeg90(Jpeg):
     """A careful site's quality."""
 
     name = "jpeg90"
-    source = "D4: JPEG quality 90, as sites save"
+    source = "JPEG quality 90, as sites save"
     quality = 90
 
 
@@ -124,7 +123,7 @@ class Grey(PictureEdit):
     """Keep the luma of ITU-R 601, in three equal channels."""
 
     name = "grey"
-    source = "D5: greyscale, ISS and APB"
+    source = "greyscale, ISS (arXiv 2301.13838) and APBench"
 
     def change(self, picture: Image.Image) -> Image.Image:
         """Return the picture in grey."""
@@ -135,7 +134,7 @@ class FewBits(PictureEdit):
     """Keep the two highest bits of each value: 0, 64, 128 or 192."""
 
     name = "bits2"
-    source = "D6: bit depth 2, APB"
+    source = "bit depth 2, APBench"
 
     def change(self, picture: Image.Image) -> Image.Image:
         """Return the posterised picture."""
@@ -146,7 +145,7 @@ class Blur(PictureEdit):
     """Blur with a Gaussian of 1.5 pixels, which Pillow makes of three box blurs."""
 
     name = "blur"
-    source = "D7: Gaussian blur, APB, with sigma 1.5 for its 0.1"
+    source = "Gaussian blur, APBench, with sigma 1.5 for its 0.1"
 
     def change(self, picture: Image.Image) -> Image.Image:
         """Return the blurred picture."""
@@ -157,7 +156,7 @@ class DownUp(PictureEdit):
     """Shrink to half the height and width, and enlarge again, both bilinear."""
 
     name = "downup"
-    source = "D7: resize by one half and back"
+    source = "resize by one half and back"
 
     def change(self, picture: Image.Image) -> Image.Image:
         """Return the coarser picture, at its old size."""

@@ -25,7 +25,7 @@ class UEraserLite(Attack):
     """UEraser's augmentation, drawn once per picture and step."""
 
     name = "ueraser-lite"
-    source = "D9: UEraser-Lite, github.com/lafeat/ueraser"
+    source = "UEraser-Lite, github.com/lafeat/ueraser"
 
     def augment(
         self, view: Tensor, targets: Tensor, draws: torch.Generator
@@ -41,7 +41,7 @@ class UEraser(Attack):
     """
 
     name = "ueraser"
-    source = "D9: UEraser-Max, worst of 5, github.com/lafeat/ueraser and APB"
+    source = "UEraser-Max, worst of 5, github.com/lafeat/ueraser and APBench"
 
     def loss(
         self, classify: Classifier, view: Tensor, targets: Tensor, draws: torch.Generator

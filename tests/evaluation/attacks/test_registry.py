@@ -130,5 +130,6 @@ def test_an_unknown_name_is_refused_with_near_matches(typed, hint):
 
 
 def test_what_is_never_run_is_said():
-    assert [name.split()[0] for name in RESEARCH_TIER] == [f"D{i}" for i in range(15, 23)]
+    assert {"separability", "self-supervised", "lightshed"} < RESEARCH_TIER.keys()
+    assert ATTACKS.keys().isdisjoint(RESEARCH_TIER)
     assert all(RESEARCH_TIER.values())
