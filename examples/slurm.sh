@@ -15,7 +15,7 @@ gpus=4
 parts=8
 
 submit() {
-    sbatch --parsable --kill-on-invalid-dep=yes --output="$output.%x.%A.log" "$@"
+    sbatch --parsable --kill-on-invalid-dep=yes --output="$output.%x.%j.log" "$@"
 }
 
 # --resume also begins a run where there is none. The batch is that of all GPUs together.

@@ -6,6 +6,7 @@ Also the first stage of `protect verify`.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 
 from protect.config.settings import CheckConfig
@@ -20,10 +21,14 @@ from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.compare import Comparison, compare
 from protect.output.manifest_place import find_manifest
+from protect.output.quality import Quality
 from protect.output.state_folder import StateFolder
 from protect.system.device import thread_count
 from protect.system.files import is_within, sha256_if_readable, stays_below
 from protect.system.parallel import ordered_map
+
+_TOLERANCE = 1e-3
+"""In dB and of SSIM: finer than any table shows, coarser than the rounding of any machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +173,29 @@ def _examine(
     if measured > levels:
         over = f"a pixel differs from the original by {measured} levels; the budget is {levels}"
         problems.append(_problem(record, "budget", over))
-    elif measured != record.linf_levels:
-        differs = f"its largest change is {measured} levels, the manifest says {record.linf_levels}"
-        problems.append(_problem(record, "budget", differs))
+    elif not problems:
+        # The figures of the manifest are of the recorded files, not of others in their place.
+        problems += _wrong_figures(record, pair.quality)
     return _Finding(tuple(problems), pair)
+
+
+def _wrong_figures(record: ImageRecord, quality: Quality) -> Iterator[Problem]:
+    """Compare what the manifest says of a published picture with what was measured of it."""
+    status = "protected" if quality.linf_levels else "unchanged"
+    for what, said, found in (
+        ("largest change in levels", record.linf_levels, quality.linf_levels),
+        ("PSNR", record.psnr, quality.psnr),
+        ("SSIM", record.ssim, quality.ssim),
+        ("status", record.status, status),
+    ):
+        if not _agree(said, found):
+            yield _problem(record, "budget", f"its {what} is {found}, the manifest says {said}")
+
+
+def _agree(said: float | str | None, found: float | str | None) -> bool:
+    if isinstance(said, float) and isinstance(found, float):
+        return isclose(said, found, rel_tol=0, abs_tol=_TOLERANCE)
+    return said == found
 
 
 def _read(path: Path, max_pixels: int) -> tuple[Picture | ImageRefused, str]:
@@ -203,6 +227,10 @@ def _contradictions(manifest: Manifest, file: str) -> Iterator[Problem]:
             )
     if manifest.config.get("eps", eps.model_dump()) != eps.model_dump():
         yield problem("budget", "its settings have another --eps than its budget")
+    for image in manifest.images:
+        if image.linf_levels > eps.levels:
+            over = f"the manifest says {image.linf_levels} levels; the budget is {eps.levels}"
+            yield _problem(image, "budget", over)
     if manifest.classes != {name: i for i, name in enumerate(sorted(manifest.classes))}:
         yield problem("label", "its classes are not numbered from 0 in the order of their names")
     for names, what in (

@@ -58,7 +58,7 @@ def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> Previe
         ConfigError: If the sheet cannot be written where it is to go, or a class does not exist.
         InputError: If the originals are not at hand, or a picture cannot be read or compared.
     """
-    pairs, originals = _pairs(config)
+    pairs, originals, max_pixels = _pairs(config)
     if config.output.suffix.lower() != ".png":
         raise ConfigError(
             f"the sheet {config.output} is not named as a PNG",
@@ -69,7 +69,7 @@ def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> Previe
     rows = []
     with stage("Comparing with the originals", len(chosen), listener):
         for pair in chosen:
-            rows.append(_row(pair, config, originals))
+            rows.append(_row(pair, config.protected, originals, max_pixels))
             listener(StageAdvanced())
     write_atomically(config.output, draw_sheet(rows))
     return PreviewReport(
@@ -80,8 +80,12 @@ def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> Previe
     )
 
 
-def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path]:
-    """Return all pairs, sorted by original, and the folder of the originals."""
+def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path, int]:
+    """Return all pairs, sorted by original, the folder of the originals, and the limit on pixels.
+
+    That is the run's own, as in `protect check`, where its manifest is at hand.
+    """
+    max_pixels = config.max_pixels
     to_pair_with = originals_to_pair_with(config.protected, config.clean, config.manifest)
     if to_pair_with is not None:
         originals = to_pair_with
@@ -94,9 +98,10 @@ def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path]:
                 f"the originals of {config.protected} are not at hand", "name them with --clean DIR"
             )
         originals = recorded
-        images = Manifest.read(find_manifest(config.protected, config.manifest)).images
-        pairs = [_Pair(i.label, i.source, i.output, i.output_sha256) for i in images]
-    return sorted(pairs, key=lambda pair: pair.source), originals
+        manifest = Manifest.read(find_manifest(config.protected, config.manifest))
+        max_pixels = manifest.max_pixels
+        pairs = [_Pair(i.label, i.source, i.output, i.output_sha256) for i in manifest.images]
+    return sorted(pairs, key=lambda pair: pair.source), originals, max_pixels
 
 
 def _choose(pairs: Sequence[_Pair], config: PreviewConfig) -> tuple[list[_Pair], list[str]]:
@@ -132,7 +137,7 @@ def _require_classes(wanted: Sequence[str], known: Mapping[str, object]) -> None
             )
 
 
-def _row(pair: _Pair, config: PreviewConfig, originals: Path) -> Row:
+def _row(pair: _Pair, protected: Path, originals: Path, max_pixels: int) -> Row:
     """Decode, measure and cut one pair.
 
     Raises:
@@ -140,14 +145,12 @@ def _row(pair: _Pair, config: PreviewConfig, originals: Path) -> Row:
     """
     try:
         path = originals / pair.source
-        original = decode(path, config.max_pixels)
-        path = config.protected / pair.output
-        published = decode(path, config.max_pixels)
+        original = decode(path, max_pixels)
+        path = protected / pair.output
+        published = decode(path, max_pixels)
         quality = compare(original, published).quality
     except ImageRefused as refusal:
-        raise InputError(
-            f"{path}: {refusal.message}", f"see `protect check {config.protected}`"
-        ) from None
+        raise InputError(f"{path}: {refusal.message}", f"see `protect check {protected}`") from None
     before, after = shown(as_rgb(original.pixels)), shown(as_rgb(published.pixels))
     said = ShownPair(
         label=pair.label,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
-from protect.cli.hints import command
+from protect.cli.hints import verify_next
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet, Workers
 from protect.console import Screen
 from protect.errors import ExitCode
@@ -43,5 +43,5 @@ def check(
         else:
             screen.result(check_summary(report))
         if report.ok:
-            screen.hint(command("verify", protected))
+            screen.hint(verify_next(protected, source, manifest))
         raise typer.Exit(ExitCode.OK if report.ok else ExitCode.NEGATIVE)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from protect.cli.answers import answered
-from protect.cli.hints import command
+from protect.cli.hints import verify_next
 from protect.cli.options import AsJson, ManifestFile, NoColour, Quiet
 from protect.console import Screen
 
@@ -60,4 +60,4 @@ def preview(
             screen.document(report)
         else:
             screen.result(preview_summary(report, output))
-        screen.hint(command("verify", protected))
+        screen.hint(verify_next(protected, clean, manifest))

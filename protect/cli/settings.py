@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from protect.cli.answers import answered
+from protect.cli.hints import is_secret
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode
 
@@ -147,20 +148,24 @@ def _problems(
             homes = _homes(key, tables)
             problems.append(f"{name}.{key}: no such setting{homes or _near(key, keys)}")
             continue
-        if isinstance(value, list | dict) and not getattr(keys[key], "multiple", False):
-            problems.append(f"{name}.{key}: must be a single value, not {value!r}")
+        parameter = keys[key]
+        # Logs may be public, and what is no seed may still have the digits of one.
+        instead = "" if is_secret(name, parameter.name) else f", not {value!r}"
+        if isinstance(value, list | dict) and not getattr(parameter, "multiple", False):
+            problems.append(f"{name}.{key}: must be a single value{instead}")
             continue
-        if getattr(keys[key], "multiple", False) and not isinstance(value, list):
-            problems.append(f"{name}.{key}: must be a list, not {value!r}")
+        if getattr(parameter, "multiple", False) and not isinstance(value, list):
+            problems.append(f"{name}.{key}: must be a list{instead}")
             continue
         try:
-            read = keys[key].process_value(ctx, value)
+            read = parameter.process_value(ctx, value)
         except typer.BadParameter as error:
-            problems.append(f"{name}.{key}: {error.message.removeprefix('Value error, ')}")
+            said = error.message.removeprefix("Value error, ") if instead else "cannot be read"
+            problems.append(f"{name}.{key}: {said}")
         else:
             if not _is_of_the_kind(value, read):
                 kind = _KINDS.get(type(read), "a string")
-                problems.append(f"{name}.{key}: must be {kind}, not {value!r}")
+                problems.append(f"{name}.{key}: must be {kind}{instead}")
     return problems
 
 

@@ -87,7 +87,12 @@ def verify(
         typer.Option(help="Largest share of the control's learning that counts as protected."),
     ] = 0.3,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training pictures.", rich_help_panel=METHOD)
+        int | None,
+        typer.Option(
+            rich_help_panel=METHOD,
+            help="Passes of full fine-tuning over the training pictures; those of other modes keep "
+            "their proportion to it.",
+        ),
     ] = None,
     lr: Annotated[
         float | None,
@@ -171,7 +176,8 @@ def verify(
     that of its own cells, and 0 if it has none.
     """
     screen = Screen(quiet, no_colour)
-    with answered(screen, interrupted=f"go on with: {typed(ctx)}", settings=config_file):
+    goes_on = f"go on with: {typed(ctx)}" if cache else ""
+    with answered(screen, interrupted=goes_on, settings=config_file):
         refuse_several("verify", "run it without torchrun; its cells are split by --shard I/N")
         from protect.config.settings import VerifyConfig, build
 

@@ -33,7 +33,6 @@ from protect.errors import ImageRefused
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "DIB")
 _HEAD_BYTES = 1 << 20
 _BAND_PIXELS = 1 << 20
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PPM_MAXVAL = re.compile(rb"P[2356](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2}(?:\s|#[^\r\n]*[\r\n])+(\d+)")
 _JPEG2000_START = b"\xff\x4f\xff\x51"
 _TIFF_BITS_PER_SAMPLE = 258
@@ -126,7 +125,9 @@ def decode(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         ) from None
     # Pillow's parsers raise nearly anything on hostile bytes.
     except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        # The system's errors also name the path, which the manifest must not tell.
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        words = " ".join(reason.split()) or type(error).__name__
         raise ImageRefused(f"cannot be decoded: {words}", "replace it by an intact copy") from error
     if errors:
         raise ImageRefused(

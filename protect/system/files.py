@@ -26,16 +26,16 @@ else:
 _TEMPORARY = re.compile(r"\.protect-[0-9a-f]{16}\.tmp")
 
 _HINTS = {
-    errno.ENOSPC: "free some space on that disk, or choose another --output",
-    errno.EDQUOT: "your quota there is used up: free some space, or choose another --output",
+    errno.ENOSPC: "free some space on that disk, or choose another place",
+    errno.EDQUOT: "your quota there is used up: free some space, or choose another place",
     errno.EACCES: "allow yourself to write there and close whatever holds it open, "
-    "or choose another --output",
-    errno.EPERM: "allow yourself to write there, or choose another --output",
-    errno.EROFS: "that disk is read-only: choose another --output",
-    errno.ENAMETOOLONG: "choose a shorter --output, or shorten the names of the pictures",
+    "or choose another place",
+    errno.EPERM: "allow yourself to write there, or choose another place",
+    errno.EROFS: "that disk is read-only: choose another place",
+    errno.ENAMETOOLONG: "choose a shorter path, or shorten the names of the pictures",
     errno.EMFILE: "too many files are open: lower --workers, or raise `ulimit -n`",
 }
-_OTHER_HINT = "check that disk, or choose another --output"
+_OTHER_HINT = "check that disk, or choose another place"
 _HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 """What the system says of a lock that another process holds."""
 

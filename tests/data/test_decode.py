@@ -1,7 +1,10 @@
 """Every kind of picture file: exact pixels, or a refusal that says why."""
 
+import errno
 import io
+import os
 import struct
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +19,7 @@ from pictures import CMYK_PROFILE, GREY_PROFILE, HAS_AVIF, SRGB, chunk, encoded,
 from PIL import Image, ImageOps
 
 from protect.data.decode import Picture, as_rgb, decode, pixel_digest
+from protect.documents.manifest import Refused
 from protect.errors import ImageRefused
 from protect.output.encode import encode_png
 
@@ -520,3 +524,29 @@ def test_one_level_or_another_shape_shows_something_else(tmp_path):
     other = pixels.copy()
     other[3, 5] = 1
     assert len({digest(pixels), digest(other), digest(pixels.reshape(6, 4))}) == 3
+
+
+@pytest.mark.parametrize("code", sorted(errno.errorcode))
+def test_no_error_of_the_system_tells_where_the_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "x.jpg"
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(ImageRefused) as caught:
+        decode(path)
+    assert str(tmp_path) not in str(Refused.of("x.jpg", caught.value))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+@pytest.mark.parametrize("name", ["loop.jpg", "folder.jpg", "file.jpg/x.jpg", "n" * 300, "no.jpg"])
+def test_what_is_no_file_is_refused_without_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "file.jpg").touch()
+    with pytest.raises(ImageRefused) as caught:
+        decode(tmp_path / name)
+    assert str(tmp_path) not in str(Refused.of(name, caught.value))

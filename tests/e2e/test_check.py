@@ -194,6 +194,71 @@ def test_tampering_is_found_and_named(done, tamper, kind, file):
     assert file.replace("\0", "\\x00") in result.stdout
 
 
+FIGURES = [
+    ("linf_levels", -1),
+    ("linf_levels", 1),
+    ("psnr", -0.1),
+    ("psnr", 0.1),
+    ("psnr", None),
+    ("psnr", float("inf")),
+    ("psnr", float("nan")),
+    ("ssim", -0.01),
+    ("ssim", 0.01),
+    ("ssim", None),
+    ("ssim", float("nan")),
+    ("status", "unchanged"),
+]
+
+
+def problems_of(done: SimpleNamespace) -> list[tuple[str, str]]:
+    """Check a folder that is not intact, and return the kind and the file of each problem."""
+    result = cli("check", done.protected, "--json")
+    assert result.exit_code == 1, result.stderr
+    return [(p["kind"], p["file"]) for p in json.loads(result.stdout)["problems"]]
+
+
+@pytest.mark.parametrize(("figure", "by"), FIGURES)
+def test_a_figure_that_is_not_what_is_measured_is_found(done, figure, by):
+    forged = record(done, "red/0.png")
+    forged[figure] = forged[figure] + by if isinstance(by, int | float) else by
+    rewrite_manifest(done)
+    assert problems_of(done) == [("budget", "red/0.png")]
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [("linf_levels", 8), ("psnr", 99.0), ("ssim", None), ("status", "protected")],
+)
+def test_a_figure_of_an_unchanged_picture_is_compared_too(done, figure, said):
+    """There the PSNR is no number."""
+    path = done.protected / "red/0.png"
+    shutil.copy(done.photos / "red/0.png", path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    true = {"linf_levels": 0, "psnr": None, "ssim": 1.0, "status": "unchanged"}
+    record(done, "red/0.png").update(output_sha256=digest, **true)
+    rewrite_manifest(done)
+    assert cli("check", done.protected).exit_code == 0
+    record(done, "red/0.png")[figure] = said
+    rewrite_manifest(done)
+    assert problems_of(done) == [("budget", "red/0.png")]
+
+
+@pytest.mark.parametrize("figure", ["psnr", "ssim"])
+def test_the_rounding_of_another_machine_is_no_problem(done, figure):
+    for image in done.manifest["images"]:
+        image[figure] += 1e-5
+    rewrite_manifest(done)
+    assert cli("check", done.protected).exit_code == 0
+
+
+@pytest.mark.parametrize("levels", [9, 255])
+def test_a_change_beyond_the_budget_is_found_without_the_originals(done, levels):
+    shutil.rmtree(done.photos)
+    record(done, "red/0.png")["linf_levels"] = levels
+    rewrite_manifest(done)
+    assert problems_of(done) == [("budget", "red/0.png")]
+
+
 def test_an_untouched_folder_is_intact_and_its_budget_is_measured(done):
     result = cli("check", done.protected, "--json", "-q")
     assert result.exit_code == 0, result.stdout

@@ -8,7 +8,9 @@ import pytest
 from helpers import cli
 from PIL import Image
 
-from protect.preview import MOST_ROWS
+from protect.config.settings import PreviewConfig
+from protect.errors import InputError
+from protect.preview import MOST_ROWS, preview_folder
 from protect.report.examples import LARGEST_SIDE
 
 
@@ -153,6 +155,30 @@ def test_a_spoiled_picture_is_named(done, spoil):
         assert "blue/0.png is not the file that was written" in result.stdout
     else:
         assert f"hint: see `protect check {done.protected}`" in result.stderr
+
+
+@pytest.mark.parametrize("limit", [32 * 32 - 1, 32 * 32, 178_956_970])
+@pytest.mark.parametrize("default", [32 * 32 - 1, 178_956_970])
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_the_largest_picture_is_that_of_the_run_where_there_is_a_manifest(
+    done, limit, default, with_manifest
+):
+    manifest = done.protected / "manifest.json"
+    done.manifest["config"]["max_pixels"] = limit
+    manifest.write_text(json.dumps(done.manifest))
+    if not with_manifest:
+        manifest.unlink()
+        shutil.rmtree(done.state)
+    sheet = done.root / "x.png"
+    config = PreviewConfig(
+        protected=done.protected, output=sheet, clean=done.photos, max_pixels=default
+    )
+    if (limit if with_manifest else default) < 32 * 32:
+        with pytest.raises(InputError, match="1024"):
+            preview_folder(config)
+    else:
+        preview_folder(config)
+        assert sheet.exists()
 
 
 def test_names_of_any_script_and_large_pictures_are_drawn(tmp_path):

@@ -152,6 +152,28 @@ def test_what_cannot_be_used_is_named_with_its_file(tmp_path, text, said):
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("'7654321'", "must be a whole number"),
+        ("7654321.0", "must be a whole number"),
+        ("7654321.5", "cannot be read"),
+        ("'7654321x'", "cannot be read"),
+        ("[7654321]", "must be a single value"),
+        ("{a = 7654321}", "must be a single value"),
+        ("-7654321", "greater than or equal to 0"),
+        ("765432100000000000000000000000000000000000000000000", "less than"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_not_spelled(tmp_path, value, said):
+    result = cli("run", "folder", "--config", file_of(tmp_path, f"[run]\nseed = {value}\n"))
+    assert result.exit_code == 2
+    assert f"seed: {said}" in result.stderr.replace("Input should be ", "")
+    assert "76543" not in result.output
+    result = cli("verify", "p", "--config", file_of(tmp_path, "[verify]\nseed = '7654321'\n"))
+    assert "verify.seed: must be a whole number, not '7654321'" in result.stderr
+
+
 def test_all_that_is_wrong_is_named_at_once(tmp_path):
     file = file_of(tmp_path, "[run]\nroundz = 3\nseed = 'x'\n[verify]\nsize = 'big'\n[no]\n")
     result = cli("run", "folder", "--config", file)

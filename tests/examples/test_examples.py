@@ -53,6 +53,8 @@ def test_the_jobs_for_slurm_are_commands_of_this_program(tmp_path):
     jobs = told.read_text().split("--end\n")[:-1]
     lines = [job.split("--wrap\n")[1].strip() for job in jobs]
     assert len(lines) == 3
+    # %A is the same for all parts of an array, and they would share one log.
+    assert all("--output=out.%x.%j.log\n" in job for job in jobs)
     assert all("--dependency=after" in job for job in jobs[1:])
     assert lines[0].startswith("torchrun --standalone --nproc-per-node 4 -m protect run ")
     for line in lines:

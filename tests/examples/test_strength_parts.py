@@ -1,6 +1,8 @@
 """The parts of the benchmark of strength around its methods: cells, pictures, folders, tables."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -10,7 +12,7 @@ import export_fashion_mnist
 import pytest
 import strength
 import torch
-from harness import yardsticks
+from harness import folders, yardsticks
 from harness.cells import (
     OWN_WAYS,
     USUAL_ATTACKS,
@@ -21,10 +23,9 @@ from harness.cells import (
     victims_of,
 )
 from harness.folders import code_of_package
-from harness.judge import JUDGES
 from harness.results import CONTROL, Entry, Pictures, Results, Row, grid, markdown
 from harness.yardsticks import fashion, stamps
-from methods import METHODS
+from methods import METHODS, Method, ProtectRun
 from PIL import Image
 from quickstart import draw_photos
 from reports import make_cell, make_report
@@ -68,9 +69,67 @@ def test_calls_name_their_cells_as_verify_orders_them(attacks):
         assert call.seeds == (2 if call.names == ("none",) else 1)
 
 
-@pytest.mark.parametrize("patterns", [JUDGES, *(method.built_on for method in METHODS.values())])
-def test_finished_work_is_known_by_code_that_exists(patterns):
-    assert code_of_package(patterns)
+DECIDE_NO_BYTE = {
+    "bait/looks.py",  # types
+    "documents/backbone_list.py",
+    "documents/document.py",
+    "documents/manifest.py",
+    "documents/shard_report.py",
+    "errors.py",
+    "events.py",
+    "extend.py",
+    "output/quality.py",
+    "system/files.py",
+    "system/folders.py",
+    "system/memory.py",  # asked for `--batch-size auto` alone
+    "system/parallel.py",
+    "system/processes.py",
+    "system/workers.py",
+}
+"""Modules beside a method's way from pictures to files; or that only carry what others decide."""
+
+
+def modules_of(method: Method | ProtectRun) -> list[Path]:
+    own = Path(str(sys.modules[type(method).__module__].__file__))
+    return [own, own.with_name("base.py")]
+
+
+def files_of(method: Method | ProtectRun) -> set[str]:
+    """Return the files of the package that a method names, by their path in it."""
+    named = (path for pattern in method.built_on for path in folders.PACKAGE.glob(pattern))
+    return {path.relative_to(folders.PACKAGE).as_posix() for path in named}
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return the files of the package that a module imports from, by their path in it."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    names = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    files = {f"{name.partition('.')[2].replace('.', '/')}.py" for name in names if "." in name}
+    return {file for file in files if (folders.PACKAGE / file).exists()}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_finished_work_is_known_by_all_code_that_makes_it(method):
+    known = files_of(method)
+    needed = [*modules_of(method), *(folders.PACKAGE / file for file in known)]
+    assert set().union(*map(imported_by, needed)) <= known | DECIDE_NO_BYTE
+    assert {"budget.py", "output/encode.py", "output/writer.py", "system/device.py"} <= known
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_change_of_any_of_this_code_makes_finished_work_stale(method, tmp_path, monkeypatch):
+    copy = tmp_path / "protect"
+    shutil.copytree(folders.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(folders, "PACKAGE", copy)
+    # The real one is for one process, in which no code changes.
+    monkeypatch.setattr(folders, "code_of_package", code_of_package.__wrapped__)
+    before = folders._code_of(method)
+    for file in files_of(method):
+        content = (copy / file).read_bytes()
+        (copy / file).write_bytes(content + b"#")
+        assert folders._code_of(method) != before, file
+        (copy / file).write_bytes(content)
+    assert folders._code_of(method) == before
 
 
 def test_a_pattern_that_names_no_file_of_the_package_is_an_error():

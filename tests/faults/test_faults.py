@@ -1,5 +1,6 @@
 """What the disk, the owner or another process may do to a run: each gets one clear answer."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ from cases.gallery import tree, write
 from cases.ran import Ran, run
 
 from protect.console import Screen
+from protect.errors import MachineError
 from protect.events import Event, StageStarted
 from protect.output.folder import only_run
+from protect.output.state_folder import StateFolder
 from protect.system.files import locked
 
 PHOTOS = [f"{label}/{number}.png" for label in ("a", "b") for number in range(3)]
@@ -201,6 +204,36 @@ def test_the_private_state_of_another_user_is_named(
     assert sorted(tmp_path.rglob("*")) == everything
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+@pytest.mark.parametrize(
+    ("closed", "status"), [("data.state", 0), ("data/photos.state", 3), ("data/out.state", 3)]
+)
+def test_a_private_folder_stops_only_whom_it_concerns(tmp_path: Path, closed: str, status: int):
+    """What lies beside a folder above the source may be anybody's."""
+    photos = write(tmp_path / "data/photos", *PHOTOS)
+    (tmp_path / closed).mkdir()
+    (tmp_path / closed).chmod(0)
+    words = ("--size", "32", "--rounds", "1", "-b", "4", "--preset", "quick", "--device", "cpu")
+    result = bound_by_permissions("run", photos, "-o", tmp_path / "data/out", *words)
+    (tmp_path / closed).chmod(0o700)
+    assert result.returncode == status, result.stderr
+    assert (str(tmp_path / closed) in result.stderr) is (status == 3)
+    assert (tmp_path / "data/out").exists() is (status == 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+def test_a_private_state_that_is_made_is_for_its_owner_alone(tmp_path: Path):
+    state = StateFolder.of(tmp_path / "shelf" / "out")
+    state.make()
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o700
+    state.path.chmod(0o750)
+    state.make()
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o750
+    (tmp_path / "file.state").write_text("")
+    with pytest.raises(MachineError, match=r"file\.state"):
+        StateFolder.of(tmp_path / "file").make()
+
+
 @pytest.mark.parametrize("place", ["out", "out.state", "above"])
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, photos: Path, place: str):
     (tmp_path / place).write_text("mine")
@@ -220,6 +253,28 @@ def test_links_in_a_circle_are_named(tmp_path: Path, photos: Path, place: str):
     assert ran.result.exit_code in (2, 3), ran.result.output
     assert "circle" in ran.result.stderr
     assert "symbolic links" in ran.result.stderr or "exists" in ran.result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_no_picture_that_is_left_out_tells_where_it_lay(tmp_path, photos, monkeypatch):
+    """Its name below the source is published, and no more of any path of this machine."""
+    for code in (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ESTALE):
+        shutil.copy(photos / "a/0.png", photos / "a" / f"{code}.jpg")
+    (photos / "a" / "loop.jpg").symlink_to("loop.jpg")
+    (photos / "a" / "folder.jpg").mkdir()
+    opened = Path.open
+
+    def failing(path: Path, *args: object, **options: object):
+        if path.suffix == ".jpg":
+            code = int(path.stem)
+            raise OSError(code, os.strerror(code), str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", failing)
+    ran = run(photos, tmp_path / "out", "--on-error", "skip", "--workers", 1)
+    assert ran.result.exit_code == 1, ran.result.output
+    assert len(ran.refused) >= 5
+    assert str(tmp_path) not in (ran.out / "manifest.json").read_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

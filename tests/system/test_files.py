@@ -110,6 +110,7 @@ def test_errors_of_the_system_name_the_path_and_the_remedy(
     assert str(tmp_path / "file") in caught.value.message
     assert os.strerror(code) in caught.value.message
     assert advice in caught.value.hint
+    assert "--output" not in caught.value.hint, "not every command has it"
 
 
 def test_a_parent_that_is_a_file_is_a_machine_error(tmp_path: Path) -> None:

@@ -1,22 +1,16 @@
-"""Has `protect verify` judge the folders, and keeps its reports."""
+"""Has `protect verify` judge the folders; it finds its trainings again by itself."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from protect import VerifyConfig, VerifyReport, verify_folder
-from protect.data.discover import discover
 from protect.events import Listener
 from protect.models.names import resolve
 from protect.output.writer import BrokenPromiseError
-from protect.system.files import sha256_of, sha256_of_bytes, write_atomically
 
 from .cells import Call
-from .folders import Made, code_of_package, digest_of
+from .folders import Made
 from .yardsticks import Yardstick
-
-JUDGES = ("data/*.py", "evaluation/**/*.py", "models/*.py", "output/*.py", "subject.py")
-"""Code whose change makes kept reports worthless; trainings are found by `protect verify` itself,
-which is less easily moved."""
 
 
 class Judge:
@@ -24,7 +18,7 @@ class Judge:
 
     Args:
         yardstick: The pictures.
-        work: Folder for reports and trainings.
+        work: Folder for trainings.
         levels: The budget, which every folder has to keep.
         size: Side in pixels at which networks see the pictures.
         seed: Of the first training.
@@ -59,10 +53,9 @@ class Judge:
         self.threads = threads
         self.weights = {str(resolve(name)): path for name, path in weights.items()}
         self.listener = listener
-        self.test = digest_of(discover(yardstick.test))
 
     def report(self, made: Made, call: Call) -> VerifyReport:
-        """Return the report of one call on one folder, from an earlier run if there is one.
+        """Return the report of one call on one folder, whose pictures are checked each time.
 
         Raises:
             BrokenPromiseError: If a picture of the folder changes by more than the budget.
@@ -85,27 +78,10 @@ class Judge:
             offline=True,
             weights=weights,
         )
-        kept = self._place(made, config)
-        if kept.exists():
-            return VerifyReport.model_validate_json(kept.read_bytes())
         report = verify_folder(config, self.listener)
         if report.quality.linf_levels > self.levels:
             raise BrokenPromiseError(
                 f"{made.folder} changes a picture by {report.quality.linf_levels} levels, not "
                 f"{self.levels}"
             )
-        write_atomically(kept, report.model_dump_json(indent=1).encode() + b"\n")
         return report
-
-    def _place(self, made: Made, config: VerifyConfig) -> Path:
-        """Name the file of a report by all that decides it."""
-        places = {"protected", "clean", "test", "results", "workers", "weights"}
-        parts = (
-            config.model_dump_json(exclude=places),
-            made.folder.name,
-            self.test,
-            code_of_package(JUDGES),
-            *(f"{name} {sha256_of(path)}" for name, path in sorted(config.weights.items())),
-        )
-        digest = sha256_of_bytes("\n".join(parts).encode())
-        return self.work / "reports" / f"{digest[:16]}.json"

@@ -43,8 +43,11 @@ class ProtectRun:
         "data/*.py",
         "generation.py",
         "models/*.py",
+        "noise.py",
         "output/*.py",
         "run.py",
+        "system/device.py",
+        "system/shards.py",
     )
 
     def least(self) -> Self:

@@ -85,7 +85,19 @@ class Method(ABC):
 
     source: ClassVar[str]
     """Where it comes from, and what is different here."""
-    built_on: ClassVar[tuple[str, ...]] = ("budget.py", "data/augment.py", "data/decode.py")
+    built_on: ClassVar[tuple[str, ...]] = (
+        "budget.py",
+        "config/choices.py",
+        "config/values.py",
+        "data/*.py",
+        "models/*.py",
+        "noise.py",
+        "output/encode.py",
+        "output/names.py",
+        "output/rights.py",
+        "output/writer.py",
+        "system/device.py",
+    )
     """Code of the package, as patterns below it, whose change makes finished work worthless."""
 
     @abstractmethod

@@ -142,7 +142,12 @@ class PublishedBait(Method):
     lr: float = 1e-3
     inner_lr: float = 0.02
 
-    built_on: ClassVar[tuple[str, ...]] = (*Method.built_on, "bait/*.py")
+    built_on: ClassVar[tuple[str, ...]] = (
+        *Method.built_on,
+        "bait/*.py",
+        "config/settings.py",
+        "system/shards.py",
+    )
     source: ClassVar[str] = (
         "arXiv 2603.04731: generator of 8 residual blocks, class means, Adam at 0.001, 90 rounds, "
         "curriculum of hardest, random and least likely targets, cross-entropy of the surrogate's "

@@ -33,6 +33,7 @@ class TargetedAdversarial(Method):
     step: float = 0.05
     batch_size: int = 128
 
+    built_on: ClassVar[tuple[str, ...]] = (*Method.built_on, "bait/targets.py")
     source: ClassVar[str] = (
         "Fowl et al. 2021, arXiv 2106.10807: 250 signed steps of a twentieth of the budget towards "
         "class y + 1 mod K, on a network trained on the clean pictures, through crop and flip. "
