@@ -16,7 +16,7 @@ import torch
 
 from protect.bait.engine import Engine
 from protect.bait.start import Cost
-from protect.config.choices import OnError
+from protect.config.choices import Existing, OnError
 from protect.config.settings import RunConfig
 from protect.config.values import AUTO
 from protect.data.cache import cache_bytes, no_room
@@ -25,7 +25,7 @@ from protect.data.reading import Reading, require_pictures
 from protect.data.scan import scan_pictures
 from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
-from protect.errors import InputError, MachineError
+from protect.errors import ConfigError, InputError, MachineError
 from protect.events import Listener, Notice, StageAdvanced, ignore, stage
 from protect.generation import (
     fit_batches,
@@ -33,6 +33,7 @@ from protect.generation import (
     new_search,
     pictures_to_search,
     refuse_to_try_batches,
+    saved_batch_size,
     search_sizes,
     settle_harden,
     warn_of_size,
@@ -53,9 +54,16 @@ from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.output.writing import PROCESS_BYTES, processes_pay
 from protect.run import new_writer, settings_of_bytes, settle_seed
-from protect.system.device import choose_device, make_deterministic, thread_count, tool_facts
+from protect.system.device import (
+    choose_device,
+    generator,
+    make_deterministic,
+    thread_count,
+    tool_facts,
+)
 from protect.system.memory import peak_device_memory, peak_memory
 from protect.system.parallel import ordered_map
+from protect.system.processes import refuse_several
 
 TRIAL_SECONDS = 5.0
 """No further round is timed after so long."""
@@ -101,23 +109,25 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
 
     Raises:
         ProtectError: Where a run would stop before it looks at any picture, or for want of
-            something on this machine.
+            something on this machine; or if the settings are not of a run that can be foretold.
     """
+    _refuse_unforeseeable(config)
+
     # 1. May the output be written, and which pictures are there? As a run asks.
     refuse_bad_places(config.source, config.output, config.labels)
     device = choose_device(config.device)
     threads = thread_count(config.workers)
     make_deterministic()
-    if config.batch_size == AUTO:
-        refuse_to_try_batches(device)
     refuse_stray_weights(config.weights, [config.surrogate])
+    if config.batch_size == AUTO and config.existing is not Existing.RESUME:
+        refuse_to_try_batches(device)
     refuse_occupied(config.output, config.existing)
     refuse_manifest_place(config)
     listing = discover(config.source, config.labels)
     for note in listing.notes:
         listener(Notice(note, "warning"))
     config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
-    resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing))
+    resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing, device))
 
     # 2. Every picture is decoded.
     with stage("Reading images", len(listing.samples), listener) as read_clock:
@@ -154,7 +164,7 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
         require_same_pictures(config.output, reading.digests)
 
     # 3. A little of every other stage, and what that makes of the whole.
-    trial = _try_rounds(config, listing, reading, device, listener)
+    trial = _try_rounds(config, listing, reading, device, listener, resumed=resumed)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
     writer = new_writer(config.output, trial.noise, config, reading, listing)
     # The first is slower, and would count as often as each tried one stands for others.
@@ -185,6 +195,26 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             ),
         }
     )
+
+
+def _refuse_unforeseeable(config: RunConfig) -> None:
+    """Refuse settings of which nothing can be foretold.
+
+    Raises:
+        ConfigError: Saying why.
+    """
+    refuse_several("--dry-run", "run it without torchrun")
+    if config.time_budget is not None:
+        raise ConfigError(
+            "--dry-run says how long a number of rounds takes, and --time-budget lets the time "
+            "choose their number",
+            "give one of them",
+        )
+    if config.existing is Existing.EXTEND:
+        raise ConfigError(
+            "--dry-run foretells a run that optimises noise, and --extend optimises none",
+            "leave out --dry-run: it is said what changes before anything is written",
+        )
 
 
 def _memory(reading: Reading, threads: int, searching: int) -> int | None:
@@ -227,6 +257,8 @@ def _try_rounds(
     reading: Reading,
     device: torch.device,
     listener: Listener,
+    *,
+    resumed: bool,
 ) -> _Trial:
     """Do a few real rounds with the settings of the run, on some of its pictures.
 
@@ -235,7 +267,8 @@ def _try_rounds(
     """
     if needs_download(config.surrogate, config.weights, config.offline):
         grid = reading.grid_within(reading.room if config.searches_sizes else reading.size)
-        guess = (torch.rand(1, 3, *grid) * 2 - 1) * config.eps.levels
+        draws = generator(config.seed, "guess")
+        guess = (torch.rand(1, 3, *grid, generator=draws) * 2 - 1) * config.eps.levels
         return _Trial(
             noise=Noise(guess.expand(len(listing.classes), -1, -1, -1), grid),
             surrogate=None,
@@ -257,7 +290,12 @@ def _try_rounds(
     warn_of_size(surrogate, reading, config, sizes, listener)
     engine = new_engine(surrogate, reading, config, sizes, listing.classes, device)
     if config.batch_size == AUTO:
-        fit_batches(engine, listener)
+        saved = saved_batch_size(StateFolder.of(config.output)) if resumed else None
+        if saved is None:
+            refuse_to_try_batches(device)
+            fit_batches(engine, listener)
+        else:
+            engine.plan(batch_size=saved)
     with stage("Trying some rounds", 0, listener):
         search = new_search(engine, config, sizes)
         searching = search.cost() if search is not None else Cost()

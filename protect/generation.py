@@ -4,10 +4,12 @@ What the loop itself does is in `bait/`; this puts pictures, files and the clock
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -16,11 +18,11 @@ from protect.bait.anchor import choose_anchor
 from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
-from protect.bait.patterns import ClassPatterns, bend_of, random_start, shifts_of
+from protect.bait.patterns import BEND, ClassPatterns, random_start, shifts_of
 from protect.bait.start import Search, most_classes, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
-from protect.config.choices import Binding, Preset
+from protect.config.choices import Binding, NoiseMode, Preset
 from protect.config.settings import EFFORTS, SEARCHED_THROUGH, RunConfig
 from protect.config.values import AUTO
 from protect.data.cache import LARGEST_SIZE_CPU
@@ -70,7 +72,7 @@ def new_engine(
         width,
         config.eps.levels,
         shifts=shifts_of(config.mode, tile),
-        bend=bend_of(config.mode) if config.textured else 0.0,
+        bend=bend_of(config),
         anchor=anchor,
     ).to(device)
     return Engine(
@@ -86,21 +88,25 @@ def new_engine(
     )
 
 
+def bend_of(config: RunConfig) -> float:
+    """Say how much textures are bent: not where all pictures of a class carry the same."""
+    return BEND if config.textured and config.mode is NoiseMode.SAMPLE else 0.0
+
+
 def search_sizes(surrogate: WithFeatures, reading: Reading, config: RunConfig) -> tuple[int, ...]:
     """Return at which sizes a search shows pictures, in pixels; empty for the surrogate's own.
 
     Where they have room, that is the size that a stranger with a GPU uses and the one that he uses
     without: textures that mislead at one may not at the other.
     """
+    sizes = reading.room, LARGEST_SIZE_CPU
     too_small = reading.room <= LARGEST_SIZE_CPU
-    if not config.searches_sizes or too_small or _has_one_size(surrogate, reading):
-        return ()
-    return reading.room, LARGEST_SIZE_CPU
+    return sizes if config.searches_sizes and not too_small and _sees(surrogate, sizes) else ()
 
 
-def _has_one_size(surrogate: WithFeatures, reading: Reading) -> bool:
-    """Whether a network that was asked to see pictures at the working size does not."""
-    return surrogate.backbone.input_size != reading.size
+def _sees(surrogate: WithFeatures, sizes: Iterable[int]) -> bool:
+    """Whether a network can see pictures at each of these sizes, in pixels."""
+    return all(map(surrogate.backbone.takes, sizes))
 
 
 def warn_of_size(
@@ -111,8 +117,8 @@ def warn_of_size(
     listener: Listener,
 ) -> None:
     """Say where pictures have room for more than the surrogate sees, and it could see more."""
-    settled = config.size is not None or sizes or _has_one_size(surrogate, reading)
-    if not settled and reading.size < reading.room:
+    could_see_more = reading.size < reading.room and _sees(surrogate, (reading.size, reading.room))
+    if config.size is None and not sizes and could_see_more:
         listener(
             Notice(
                 f"the surrogate sees these pictures at {reading.size} px, and a stranger with a "
@@ -196,14 +202,14 @@ def new_search(engine: Engine, config: RunConfig, sizes: Sequence[int]) -> Searc
 
 
 def search_start(
-    engine: Engine, config: RunConfig, sizes: Sequence[int], listener: Listener
+    engine: Engine, search: Search | None, state: StateFolder, listener: Listener
 ) -> float:
-    """Choose the textures of the noise; return the seconds that it took."""
-    search = new_search(engine, config, sizes)
+    """Choose the textures of the noise, if any, and save them; return the seconds that it took."""
     if search is None:
         return 0.0
     with stage("Choosing textures", search.steps, listener) as clock:
         engine.note(search.run(lambda: listener(StageAdvanced())))
+    from_first(lambda: save_progress(engine, state))
     return clock.seconds
 
 
@@ -213,26 +219,38 @@ def go_on_optimising(engine: Engine, state: StateFolder) -> bool:
     def read() -> dict[str, Tensor] | None:
         if not state.progress.is_file():
             return None
-        try:
+        with _usable(state.progress):
             table = load_file(state.progress)
             unpack(engine, table)
-        except (
-            SafetensorError,
-            LookupError,
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise OutputError(
-                f"{state.progress} cannot be used: {error}", "start again with --overwrite"
-            ) from None
         return table
 
     table = from_first(read)
     if table is not None and not is_first():
         unpack(engine, table)
     return table is not None
+
+
+def saved_batch_size(state: StateFolder) -> int | None:
+    """Return the batch size that an earlier call went on with; None where it saved no engine."""
+    if not state.progress.is_file():
+        return None
+    with _usable(state.progress), safe_open(state.progress, "pt") as file:
+        return int(file.get_tensor("batch_size"))
+
+
+@contextmanager
+def _usable(progress: Path) -> Iterator[None]:
+    """Say what to do where a saved engine cannot be read.
+
+    Raises:
+        OutputError: If so.
+    """
+    try:
+        yield
+    except (SafetensorError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise OutputError(
+            f"{progress} cannot be used: {error}", "start again with --overwrite"
+        ) from None
 
 
 def refuse_to_try_batches(device: torch.device) -> None:
@@ -299,17 +317,19 @@ def _run_rounds(engine: Engine, pace: Pace | None, state: StateFolder, listener:
     saved = time.monotonic()
     while not engine.finished:
         done = engine.advance()
-        if pace is not None and (slower := pace.keep(engine)):
-            listener(Notice(slower, "warning"))
+        slower = pace.keep(engine) if pace is not None else ""
+        due = engine.finished or bool(slower) or time.monotonic() - saved > CHECKPOINT_SECONDS
+        if due and is_first():
+            save_progress(engine, state)
+            saved = time.monotonic()
+        if slower:
+            # Not before the engine knows it past a kill, or the note would not be true.
             if is_first():
                 state.note(slower)
+            listener(Notice(slower, "warning"))
         listener(
             StageAdvanced(
                 status=f"{POLICIES[engine.policy][done.stage].name}: bound {done.bound:.0%}, "
                 f"loss {done.outer_loss:.2f}/{done.inner_loss:.2f}"
             )
         )
-        due = engine.finished or time.monotonic() - saved > CHECKPOINT_SECONDS
-        if due and is_first():
-            save_progress(engine, state)
-            saved = time.monotonic()

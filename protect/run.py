@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from protect.bait.pace import Pace
 from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
@@ -23,10 +25,10 @@ from protect.generation import (
     fit_batches,
     go_on_optimising,
     new_engine,
+    new_search,
     optimise,
     plan_rounds,
     refuse_to_try_batches,
-    save_progress,
     search_sizes,
     search_start,
     settle_harden,
@@ -34,7 +36,7 @@ from protect.generation import (
 )
 from protect.models.backbones import load_backbone
 from protect.models.features import WithFeatures
-from protect.models.names import refuse_stray_weights
+from protect.models.names import published_name, refuse_stray_weights
 from protect.noise import Noise
 from protect.output.folder import (
     begin,
@@ -116,7 +118,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     for note in listing.notes:
         listener(Notice(note, "warning"))
     config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
-    settings = settings_of_bytes(config, listing)
+    settings = settings_of_bytes(config, listing, device)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
@@ -154,19 +156,19 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     sizes = search_sizes(surrogate, reading, config)
     warn_of_size(surrogate, reading, config, sizes, listener)
     engine = new_engine(surrogate, reading, config, sizes, listing.classes, device)
-    listener(PartStarted(2, 3))
     pace = None
     saved = resumed and go_on_optimising(engine, state)
     if config.batch_size == AUTO and not saved:
         refuse_to_try_batches(device)
         fit_batches(engine, listener)
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
-        searched = 0.0 if saved else search_start(engine, config, sizes, listener)
+        search = None if saved else new_search(engine, config, sizes)
         if config.time_budget is not None and not saved:
             trial = new_writer(state.trial, engine.patterns.noise(), config, reading, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
             plan_rounds(engine, pace, listener)
+        # All that may still be refused has been: an earlier run goes, and this one can be resumed.
         if not resumed:
             from_first(
                 lambda: begin(
@@ -176,11 +178,12 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
                     config.labels,
                     listing.labels.file,
                     reading.digests,
+                    config.manifest,
                 )
             )
         manifest_file = from_first(lambda: settle_manifest(config.output, config.manifest))
-        if config.textured and not saved:
-            from_first(lambda: save_progress(engine, state))
+        listener(PartStarted(2, 3))
+        searched = search_start(engine, search, state, listener)
         noise, optimised = optimise(engine, pace, state, listener)
 
     # 4. Every picture is published with the noise of its class, and measured on disk.
@@ -242,35 +245,38 @@ def settle_seed(config: RunConfig, listener: Listener) -> RunConfig:
 
     A given one that somebody may guess is warned of.
     """
-    begun = None
-    if "seed" in config.model_fields_set:
-        if config.seed < GUESSED_BELOW:
-            listener(
-                Notice(
-                    "whoever guesses so small a seed can compute the noise: for what is to be "
-                    "published, leave --seed out, or give it a large random number",
-                    "warning",
-                )
+    is_given = "seed" in config.model_fields_set
+    if is_given and config.seed < GUESSED_BELOW:
+        listener(
+            Notice(
+                "whoever guesses so small a seed can compute the noise: for what is to be "
+                "published, leave --seed out, or give it a large random number",
+                "warning",
             )
-    elif config.existing is Existing.RESUME:
-        begun = from_first(StateFolder.of(config.output).seed)
-    seed = from_first(lambda: config.seed if begun is None else begun)
-    return config.model_copy(update={"seed": seed})
+        )
+
+    def settled() -> int:
+        goes_on = config.existing is Existing.RESUME and not is_given
+        begun = StateFolder.of(config.output).seed() if goes_on else None
+        return config.seed if begun is None else begun
+
+    return config.model_copy(update={"seed": from_first(settled)})
 
 
 def _settings(config: RunConfig, without: set[str]) -> dict[str, Any]:
     """Return the settings as JSON values, with what the preset and the flags come to."""
-    return config.model_dump(mode="json", exclude=without) | {
-        "effort": config.effort.model_dump(mode="json")
-    }
+    settings = config.model_dump(mode="json", exclude=without)
+    files = {published_name(name): file for name, file in settings["weights"].items()}
+    return settings | {"weights": files, "effort": config.effort.model_dump(mode="json")}
 
 
-def settings_of_bytes(config: RunConfig, listing: Listing) -> dict[str, Any]:
+def settings_of_bytes(config: RunConfig, listing: Listing, device: torch.device) -> dict[str, Any]:
     """Return all that changes the published bytes: what a resumed run must have in common.
 
     Versions too: half of a run by this program and half by its next one is the noise of neither.
+    And the kind of device that was chosen, which decides at what size pictures are shown.
     """
-    settings = _settings(config, PLACES | INDIFFERENT)
+    settings = _settings(config, PLACES | INDIFFERENT) | {"device": device.type}
     settings |= {f"version of {name}": version for name, version in package_versions().items()}
     names = [[sample.name, sample.label] for sample in listing.samples]
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}

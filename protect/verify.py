@@ -110,6 +110,8 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
                 "warning",
             )
         )
+    if config.cache and config.results is None and not config.merge:
+        StateFolder.of(config.protected).make()
     with workspace("protect-verify-") as folder:
         pictures = Pictures(material, folder, threads, listener)
         bench = Bench(pictures, journal, device, listener)

@@ -3,14 +3,16 @@
 import math
 
 import pytest
+from helpers import cli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protect.config.choices import Preset
+from protect.config.choices import Harden, Preset
 from protect.config.settings import RunConfig, VerifyConfig, build
 from protect.config.values import Eps, Shard, TimeBudget
 from protect.errors import ConfigError
 from protect.generation import settle_harden
+from protect.models.names import resolve
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,62 @@ def test_the_next_preset_is_named_where_there_is_one(preset, classes):
     assert notice.severity == "warning"
     assert f"has time for {classes - 1} classes of {classes}" in notice.text
     assert ("--preset strong" in notice.text) == (preset != "strong")
+
+
+UNSET = [
+    ("harden", ("", ",", " , ")),
+    ("surrogate", ("", " ", "timm:", "local-dir:")),
+    ("eps", ("", " ")),
+    ("time_budget", ("", " ")),
+    ("rights", ("", " ")),
+    ("targets", ("",)),
+    ("binding", ("",)),
+    ("mode", ("",)),
+    ("preset", ("",)),
+    ("on_error", ("",)),
+    ("device", ("", " ")),
+    ("batch_size", ("",)),
+    ("size", ("",)),
+    ("rounds", ("",)),
+    ("seed", ("",)),
+]
+
+
+@pytest.mark.parametrize(("name", "texts"), UNSET)
+def test_what_a_shell_makes_of_a_variable_that_is_not_set_is_no_setting(name, texts):
+    for text in texts:
+        with pytest.raises(ConfigError) as caught:
+            resolve(build(RunConfig, source="x", **{name: text}).surrogate)
+        assert caught.value.hint or caught.value.details
+        flag = f"--{name.replace('_', '-')}"
+        if name != "surrogate":
+            refused = cli("run", "x", flag, text)
+            assert refused.exit_code == 2
+            assert "does not exist" not in refused.stderr
+            assert name.partition("_")[0] in refused.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("none", ()),
+        ((), ()),
+        ("auto", "auto"),
+        ("jpeg", ("jpeg",)),
+        ("jpeg,,jpeg", ("jpeg",)),
+        (("jpeg", "jpeg"), ("jpeg",)),
+        (["grey", "jpeg", "grey"], ("grey", "jpeg")),
+        ((Harden.BLUR, "blur"), ("blur",)),
+    ],
+)
+def test_what_the_noise_shall_survive_is_named_once(typed, read):
+    assert build(RunConfig, source="x", harden=typed).harden == read
+
+
+@pytest.mark.parametrize("harden", [("fog",), [["jpeg"]], 3, {"jpeg": 1}])
+def test_other_things_are_nothing_to_survive(harden):
+    with pytest.raises(ConfigError, match="impossible"):
+        build(RunConfig, source="x", harden=harden)
 
 
 def test_weight_files_are_published_without_their_folder():

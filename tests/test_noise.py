@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from protect import RunConfig
 from protect.bait.alphabet import broad_start, dealt_start
-from protect.bait.patterns import BEND, ClassPatterns, bend_of, random_start
+from protect.bait.patterns import BEND, ClassPatterns, random_start
 from protect.bait.textures import BROAD_TILE, TILE, tiled
-from protect.config.choices import NoiseMode
+from protect.generation import bend_of
 from protect.noise import Noise, places
 from protect.system.device import generator
 from protect.system.processes import Place
@@ -165,6 +166,9 @@ def test_noise_from_before_textures_were_bent_is_straight():
     assert Noise.unpack(table).bend == 0
 
 
-def test_what_all_pictures_of_a_class_carry_is_not_bent():
-    assert bend_of(NoiseMode.CLASS) == 0
-    assert bend_of(NoiseMode.SAMPLE) == BEND
+@pytest.mark.parametrize(
+    ("harden", "mode", "bend"),
+    [("jpeg", "sample", BEND), ("jpeg", "class", 0), ("grey", "sample", 0), ("grey", "class", 0)],
+)
+def test_only_textures_of_which_each_picture_has_a_part_of_its_own_are_bent(harden, mode, bend):
+    assert bend_of(RunConfig(source="x", harden=harden, mode=mode)) == bend

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from protect.bait.binding import refitted_logits, true_shares
-from protect.bait.targets import hardest
+from protect.bait.targets import taken_for
 
 RANDOM_CHOICES = 200
 """Compared before the best of them is improved."""
@@ -120,14 +120,12 @@ def taken_for_themselves(shown: Sequence[Shown], classes: Classes, choice: Tenso
     return torch.stack([true_shares(each, classes.clean).mean() for each in logits]).mean().item()
 
 
-def misled(
-    shown: Sequence[Shown], classes: Classes, choice: Tensor, draws: torch.Generator
-) -> Misled:
+def misled(shown: Sequence[Shown], classes: Classes, choice: Tensor) -> Misled:
     """Tell which incorrect classes the heads take clean pictures for, as `Engine.mislead` does."""
     answers = torch.cat([each.mean(dim=0) for each in _answers(shown, classes, choice)])
     y = classes.clean.repeat(len(shown))
     wrong = answers.argmax(dim=1) != y
-    return Misled(y, hardest(answers, y, draws), wrong.float().mean().item())
+    return Misled(y, taken_for(answers, y), wrong.float().mean().item())
 
 
 def _answers(shown: Sequence[Shown], classes: Classes, choice: Tensor) -> list[Tensor]:

@@ -23,7 +23,7 @@ from protect.bait.choice import Misled
 from protect.bait.harden import View, plain, views_of
 from protect.bait.looks import Batch, Pictures, Round, Stranger
 from protect.bait.patterns import ClassPatterns
-from protect.bait.targets import POLICIES, hardest, stage_at
+from protect.bait.targets import POLICIES, stage_at, taken_for
 from protect.budget import publish
 from protect.config.choices import Binding, Harden, Targets
 from protect.config.settings import Effort
@@ -220,7 +220,7 @@ class Engine:
         loss = miss_loss(logits, stranger.y)
         self._step_outwards(loss)
         answers = logits.detach().mean(dim=0)
-        self._count(stage, stranger.y, hardest(answers, stranger.y, draws))
+        self._count(stage, stranger.y, taken_for(answers, stranger.y))
         return loss.detach(), (answers.argmax(dim=1) != stranger.y).float().mean()
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:

@@ -27,11 +27,6 @@ def shifts_of(mode: NoiseMode, tile: int) -> int:
     return 1 if mode is NoiseMode.CLASS else tile
 
 
-def bend_of(mode: NoiseMode) -> float:
-    """Say how much textures of waves are bent: not where all pictures of a class carry the same."""
-    return 0.0 if mode is NoiseMode.CLASS else BEND
-
-
 def faint_levels(budget: int) -> int:
     """Return the levels of the anchor's noise."""
     return max(1, int(budget * ANCHOR_SHARE_OF_BUDGET))

@@ -173,7 +173,7 @@ class Search:
         always = self.alphabet.anchor if self.sizes else None
         choice = from_first(lambda: choose(shown, self.labels, self.draws, always=always))
         self.patterns.take(self.alphabet, choice.to(self.device))
-        return misled(shown, self.labels, choice, self.draws)
+        return misled(shown, self.labels, choice)
 
     def cost(self) -> Cost:
         """Foretell what `run` would take, by showing one texture in every view."""

@@ -14,6 +14,11 @@ Rule = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 def hardest(logits: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Pick the most likely class but the true one."""
+    return taken_for(logits, y)
+
+
+def taken_for(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the most likely class but the true one (B,), by logits (B, K)."""
     return logits.scatter(1, y[:, None], -torch.inf).argmax(dim=1)
 
 

@@ -1,5 +1,7 @@
 """`protect run`: flags to a config, config to the recipe, manifest to words."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,14 +37,15 @@ from protect.config.choices import (
     Targets,
 )
 from protect.console import Screen
-from protect.errors import ConfigError, ExitCode
-from protect.system.processes import is_first, refuse_several
+from protect.errors import ConfigError, ExitCode, ProtectError
+from protect.events import Event, Listener, PartStarted
+from protect.system.processes import is_first
 
 if TYPE_CHECKING:
     from protect.config.settings import RunConfig
 
-RESUMED = (("resume", "overwrite"), ("--resume",))
-"""What to leave out and to add, for the same command to go on."""
+RESUMED = (("resume", "overwrite", "seed"), ("--resume",))
+"""What to leave out and to add, for the same command to go on; the seed is kept."""
 
 
 def run(
@@ -188,12 +191,7 @@ def run(
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
     screen = Screen(quiet, no_colour)
-    again = typed(ctx) if extend else typed(ctx, *RESUMED)
-    with answered(
-        screen,
-        interrupted="" if dry_run else f"go on with: {again}",
-        settings=config_file,
-    ):
+    with answered(screen, settings=config_file):
         wishes = {
             Existing.RESUME: resume,
             Existing.EXTEND: extend,
@@ -203,19 +201,6 @@ def run(
         if len(chosen) > 1:
             flags = " and ".join(f"--{existing}" for existing in chosen)
             raise ConfigError(f"{flags} exclude each other", "give one of them")
-        if dry_run:
-            refuse_several("--dry-run", "run it without torchrun")
-            if time_budget is not None:
-                raise ConfigError(
-                    "--dry-run says how long a number of rounds takes, and --time-budget lets the "
-                    "time choose their number",
-                    "give one of them",
-                )
-        if dry_run and extend:
-            raise ConfigError(
-                "--dry-run foretells a run that optimises noise, and --extend optimises none",
-                "leave out --dry-run: it is said what changes before anything is written",
-            )
         from protect.config.settings import RunConfig, build
 
         settings = given(
@@ -256,7 +241,8 @@ def run(
         from protect.report.tables import run_summary
         from protect.run import protect_folder
 
-        written = protect_folder(config, screen.listen)
+        with _interruptible(ctx, screen, extend=extend) as listener:
+            written = protect_folder(config, listener)
         if not is_first():
             return
         if json:
@@ -267,6 +253,35 @@ def run(
         screen.hint(command("verify", output))
         left_out = written.refused or any(i.status == "unchanged" for i in written.images)
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
+
+
+@contextmanager
+def _interruptible(ctx: typer.Context, screen: Screen, *, extend: bool) -> Iterator[Listener]:
+    """Give a listener, and say after Ctrl-C what to type.
+
+    Until a run has begun it is the same command, since what lies there is not its own.
+    """
+    has_begun = extend
+
+    def listen(event: Event) -> None:
+        nonlocal has_begun
+        has_begun |= isinstance(event, PartStarted) and event.number > 1
+        screen.listen(event)
+
+    try:
+        yield listen
+    except KeyboardInterrupt:
+        if has_begun:
+            again = typed(ctx, without=["seed"]) if extend else typed(ctx, *RESUMED)
+            with answered(screen, interrupted=f"go on with: {again}"):
+                raise
+        if is_first():
+            screen.error(
+                ProtectError(
+                    "interrupted before anything was written", f"start again with: {typed(ctx)}"
+                )
+            )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _foretell(config: "RunConfig", screen: Screen, json: bool) -> ExitCode:

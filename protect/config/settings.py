@@ -44,7 +44,11 @@ LARGEST_RATE = 1e30
 
 
 class _Machine(Frozen):
-    """Settings that say where to compute; none changes what is computed, up to rounding."""
+    """Settings that say where and with what to compute.
+
+    The kind of device decides the size at which pictures are shown, where none is given; weights
+    decide what is computed. The others change nothing of it.
+    """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     workers: int | None = Field(None, ge=1, le=256)
@@ -54,7 +58,7 @@ class _Machine(Frozen):
 
     @field_serializer("weights")
     def _names_only(self, weights: dict[str, Path]) -> dict[str, str]:
-        """Keep absolute paths of this machine out of whatever is published."""
+        """Keep folders of this machine out of whatever is published."""
         return {name: path.name for name, path in weights.items()}
 
 
@@ -319,7 +323,7 @@ class PreviewConfig(Frozen):
         clean: The originals; None for the folder that `protect run` recorded.
         per_class: Pictures of each class.
         classes: Names of the classes to show; none for all.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger pictures are refused, where no manifest says what its run allowed.
     """
 
     protected: Path

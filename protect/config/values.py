@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from protect.config.choices import Harden
 from protect.errors import ConfigError
@@ -169,11 +169,13 @@ def _as_harden(value: Any) -> Any:
     """Read "jpeg,grey", "none" or "auto".
 
     Raises:
-        ConfigError: If a name is unknown.
+        ConfigError: If a name is unknown, or there is none.
     """
     if not isinstance(value, str):
         return value
     names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--harden {value!r} names nothing", f"type {NOTHING} for nothing")
     if names == [AUTO]:
         return AUTO
     if names == [NOTHING]:
@@ -185,7 +187,13 @@ def _as_harden(value: Any) -> Any:
             f"name some of {', '.join(Harden)}, with commas between, or {NOTHING}, or {AUTO}"
             + ("; --mode sample is what survives projection" if "projection" in unknown else ""),
         )
-    return tuple(dict.fromkeys(names))
+    return tuple(names)
 
 
-HardenSetting = Annotated[tuple[Harden, ...] | Literal["auto"], BeforeValidator(_as_harden)]
+def _each_once(value: tuple[Harden, ...] | Literal["auto"]) -> tuple[Harden, ...] | Literal["auto"]:
+    return value if value == AUTO else tuple(dict.fromkeys(value))
+
+
+HardenSetting = Annotated[
+    tuple[Harden, ...] | Literal["auto"], BeforeValidator(_as_harden), AfterValidator(_each_once)
+]

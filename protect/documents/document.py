@@ -50,6 +50,8 @@ class Network(Document):
 
     Attributes:
         name: Qualified name, such as "torchvision:vit_b_16".
+        architecture: Digest of the file that describes it, of a network that no library has; else
+            empty.
         weights: Where its weights came from.
         input_size: Side in pixels of the square input it was given.
         mean: Per-channel mean that its normalisation subtracts, on the scale 0 to 1.
@@ -57,6 +59,7 @@ class Network(Document):
     """
 
     name: str
+    architecture: str = ""
     weights: Weights
     input_size: int
     mean: tuple[float, ...]

@@ -6,7 +6,7 @@ tensor but those of the new head comes from the file, or loading fails. Must not
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from protect.documents.document import Network, Weights
 from protect.errors import ConfigError, WeightsError
-from protect.models.names import LOCAL_DIR, BackboneName, resolve, with_tag
+from protect.models.names import LOCAL_DIR, BackboneName, published_name, resolve, with_tag
 from protect.models.weights import (
     PACKAGED,
     WeightFile,
@@ -63,17 +63,25 @@ class Backbone(nn.Module):
         input_size: Side in pixels of the square that `network` is given.
         description: Name, weights and preprocessing, for manifests and reports.
         head: Name below `network` of the layer that turns features to logits.
+        takes: Says whether `network` can be given squares of so many pixels a side.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, description: Network, head: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        description: Network,
+        head: str,
+        takes: Callable[[int], bool] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.input_size = description.input_size
         self.description = description
         self.head = head
+        self.takes = takes or (lambda side: side == description.input_size)
         for name, values in (("mean", description.mean), ("std", description.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
@@ -185,14 +193,20 @@ def load_backbone(
         weights_used = Weights(origin=file.origin, file=file.path.name, sha256=digest, tag=file.tag)
     preprocessing = _preprocessing(name, network, file)
     description = Network(
-        name=_published_name(name),
+        name=published_name(text),
+        architecture=_architecture(name),
         weights=weights_used,
         input_size=_input_size(probe, name, preprocessing, size),
         mean=preprocessing.mean,
         std=preprocessing.std,
     )
     layer = next(key for key in network.state_dict() if key in head).rpartition(".")[0]
-    backbone = Backbone(network.train(), description, layer)
+    backbone = Backbone(
+        network.train(),
+        description,
+        layer,
+        takes=lambda side: _takes(probe, preprocessing, side),
+    )
     return backbone.to(memory_format=torch.channels_last)  # 1.9 times as fast on a 2-core CPU
 
 
@@ -216,9 +230,8 @@ def _build(name: BackboneName, classes: int, file: WeightFile) -> nn.Module:
     try:
         network = timm.create_model(name.name, num_classes=classes)
     except (*_REFUSALS, OSError) as error:
-        config = Path(name.name.removeprefix(LOCAL_DIR)) / "config.json"
         raise WeightsError(
-            f"{config} does not describe a network of timm: {error}",
+            f"{_config_of(name)} does not describe a network of timm: {error}",
             "it is the config.json that timm saves beside the weights",
         ) from error
     return network
@@ -339,11 +352,18 @@ def _input_size(
 ) -> int:
     """Apply the rule in `load_backbone`."""
     wanted = max(size, MIN_SIZE, preprocessing.min_size)
-    if not preprocessing.fixed and _accepts(probe, wanted):
+    if _takes(probe, preprocessing, wanted):
         return wanted
     if not _accepts(probe, preprocessing.own_size):
         raise ConfigError(f"{name} does not take square colour pictures")
     return preprocessing.own_size
+
+
+def _takes(probe: nn.Module, preprocessing: _Preprocessing, size: int) -> bool:
+    """Whether a network can be given squares of `size`."""
+    if preprocessing.fixed and size != preprocessing.own_size:
+        return False
+    return size >= max(MIN_SIZE, preprocessing.min_size) and _accepts(probe, size)
 
 
 def _accepts(probe: nn.Module, size: int) -> bool:
@@ -357,8 +377,10 @@ def _accepts(probe: nn.Module, size: int) -> bool:
     return True
 
 
-def _published_name(name: BackboneName) -> str:
-    """The name without folders of this machine."""
-    if name.name.startswith(LOCAL_DIR):
-        return f"{name.library}:{LOCAL_DIR}{Path(name.name.removeprefix(LOCAL_DIR)).name}"
-    return str(name)
+def _architecture(name: BackboneName) -> str:
+    """Return the digest of what describes a network that no library has; empty for others."""
+    return sha256_of(_config_of(name)) if name.name.startswith(LOCAL_DIR) else ""
+
+
+def _config_of(name: BackboneName) -> Path:
+    return Path(name.name.removeprefix(LOCAL_DIR)) / "config.json"

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import timm
 import torchvision
 
 from protect.errors import ConfigError
+from protect.system.files import real_path
 
 LOCAL_DIR = "local-dir:"
 """Prefix of timm's names for a folder that holds `config.json` and weights."""
@@ -73,6 +75,19 @@ def with_tag(name: BackboneName) -> BackboneName:
         return name
     config = timm.get_pretrained_cfg(name.name)
     return BackboneName("timm", f"{name.name}.{config.tag}") if config and config.tag else name
+
+
+def published_name(text: str) -> str:
+    """Spell the name of a network in full, without folders of this machine.
+
+    Raises:
+        ConfigError: If there is no such network.
+    """
+    name = resolve(text)
+    if not _is_folder(name.name):
+        return str(name)
+    folder = real_path(Path(name.name.removeprefix(LOCAL_DIR)))
+    return f"{name.library}:{LOCAL_DIR}{folder.name}"
 
 
 def distinct(texts: Iterable[str]) -> tuple[str, ...]:

@@ -9,10 +9,15 @@ from protect.config.settings import INDIFFERENT, PLACES, SECRET, RunConfig, buil
 from protect.config.values import AUTO
 from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
 from protect.errors import ConfigError, OutputError
-from protect.models.names import distinct
+from protect.models.names import BackboneName, published_name, resolve, with_tag
 from protect.output.folder import difference, manifest_of
 from protect.output.state_folder import RunRecord, StateFolder
-from protect.system.files import real_path, write_atomically
+from protect.system.files import (
+    real_path,
+    sha256_if_readable,
+    sha256_of_bytes,
+    write_atomically,
+)
 
 _OF_EACH_CALL = PLACES | INDIFFERENT | {"device"}
 """Settings that may differ from the run's: they change nothing about the noise."""
@@ -155,14 +160,19 @@ def read_earlier(output: Path) -> EarlierRun:
 def set_aside(earlier: EarlierRun, name: str) -> None:
     """Move a published copy into the private state; folders that are empty then go.
 
-    Copied before it is removed, since the output may be a disk of its own.
+    Copied before it is removed, since the output may be a disk of its own; beside what an earlier
+    extension moved there under the same name.
 
     Args:
         earlier: The run.
         name: Path below the output folder.
     """
-    path = earlier.output / name
-    write_atomically(earlier.state.removed / name, path.read_bytes())
+    path, kept = earlier.output / name, earlier.state.removed / name
+    data = path.read_bytes()
+    digest = sha256_of_bytes(data)
+    if kept.exists() and sha256_if_readable(kept) != digest:
+        kept = kept.with_stem(f"{kept.stem}-{digest[:8]}")
+    write_atomically(kept, data)
     path.unlink()
     for folder in path.parents:
         if folder == earlier.output or any(folder.iterdir()):
@@ -177,9 +187,19 @@ def _is_same_setting(name: str, value: Any, known: dict[str, Any]) -> bool:
         return True  # of what that meant then, only the outcome is known
     if name == "eps":
         return bool(value["levels"] == recorded["levels"])
-    if name == "surrogate" and value != recorded:
-        return len(distinct((value, recorded))) == 1
+    if name == "surrogate":
+        return _network(value) == _network(recorded)
+    if name == "weights":
+        files, before = (
+            {_network(of): file for of, file in it.items()} for it in (value, recorded)
+        )
+        return files == before
     return bool(value == recorded)
+
+
+def _network(text: str) -> BackboneName:
+    """Return which network a name means, by what is published of it."""
+    return with_tag(resolve(published_name(text)))
 
 
 def _spelled(value: Any) -> str:

@@ -11,7 +11,7 @@ from protect.config.choices import Existing
 from protect.config.settings import SECRET
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
-from protect.errors import ConfigError, InputError, OutputError
+from protect.errors import ConfigError, InputError, MachineError, OutputError
 from protect.output.manifest_file import is_our_manifest, published
 from protect.output.state_folder import RunRecord, StateFolder
 from protect.system.files import (
@@ -30,6 +30,7 @@ def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) ->
             can hold.
         OutputError: If one of the folders lies in the other, the source is a protected folder, or a
             file lies where the state folder would be.
+        MachineError: If the state folder of the source or of the output may not be opened.
     """
     for given in filter(None, (source, labels)):
         if printable_name(str(real_path(given))) != str(real_path(given)):
@@ -54,8 +55,9 @@ def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) ->
                 f"the source {source} lies inside the {what} folder {ours}",
                 "choose a folder elsewhere with -o",
             )
-    for folder in (real_path(source), *real_path(source).parents):
-        if _is_protected(folder):
+    place = real_path(source)
+    for folder in (place, *place.parents):
+        if _is_protected(folder, is_source=folder == place):
             raise OutputError(
                 f"{folder} was written by protect: protecting it twice would break the budget",
                 "name the folder of the originals",
@@ -152,6 +154,7 @@ def only_run(output: Path) -> Iterator[None]:
         MachineError: If nothing can be written beside the output.
     """
     state = StateFolder.of(output)
+    state.make()
     try:
         with locked(state.lock) as is_ours:
             if not is_ours:
@@ -257,6 +260,7 @@ def begin(
     labels: Path | None,
     label_file: str | None,
     digests: Mapping[str, str],
+    manifest: Path | None,
 ) -> None:
     """Clear what an earlier run left and record the settings, places and pictures of this one."""
     remove_previous(output)
@@ -268,6 +272,7 @@ def begin(
             label_file=label_file,
             settings=dict(settings),
             digests=dict(digests),
+            manifest=real_path(manifest) if manifest else None,
         )
     )
 
@@ -305,12 +310,19 @@ def manifest_of(output: Path) -> Path:
     return beside if beside.exists() and not record.manifest.exists() else record.manifest
 
 
-def _is_protected(folder: Path) -> bool:
-    """Whether a run of this tool wrote the folder, wherever its manifest may be."""
+def _is_protected(folder: Path, *, is_source: bool) -> bool:
+    """Whether a run of this tool wrote the folder, wherever its manifest may be.
+
+    What lies beside a folder above the source may be another user's, and closed.
+
+    Raises:
+        MachineError: If what lies beside the source is closed.
+    """
     if is_our_manifest(folder / MANIFEST_NAME):
         return True
     if folder.name:
-        with suppress(OutputError):
+        closed = () if is_source else (MachineError,)
+        with suppress(OutputError, *closed):
             record = StateFolder.of(folder).read_run()
             return record is not None and record.manifest is not None
     return False

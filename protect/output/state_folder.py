@@ -76,6 +76,21 @@ class StateFolder:
             )
         return state
 
+    def make(self) -> None:
+        """Make the folder for the eyes of this user alone; one that exists stays as it is.
+
+        Raises:
+            MachineError: If it cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(
+                f"cannot make {self.path}: {error.strerror or error}",
+                "free some space on that disk and allow yourself to write there, or choose "
+                "another place",
+            ) from error
+
     @property
     def run(self) -> Path:
         """Settings of the run, with this machine's paths (JSON)."""

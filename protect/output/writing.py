@@ -16,6 +16,7 @@ from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading
 from protect.documents.manifest import ImageRecord
 from protect.events import Listener, StageAdvanced
+from protect.noise import Noise
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.system.files import sha256_of, sync_folders, write_atomically
@@ -118,8 +119,8 @@ class _Publisher:
     def __setstate__(self, state: tuple[Writer, Path, int | None, bool]) -> None:
         """Map the noise."""
         writer, file, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = state
-        noise = replace(writer.noise, patterns=load_file(file)["noise"])
-        object.__setattr__(self, "writer", replace(writer, noise=noise))
+        writer = replace(writer, noise=Noise.unpack(load_file(file)))
+        object.__setattr__(self, "writer", writer)
         object.__setattr__(self, "noise", file)
 
     def __call__(self, wish: _Wish) -> ImageRecord:

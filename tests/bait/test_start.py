@@ -280,12 +280,12 @@ def test_it_tells_which_incorrect_classes_the_heads_take_clean_pictures_for():
     strength = torch.zeros(20)
     strength[[4, 11, 17]] = 30.0
     shown, classes = shown_of(strength)
-    found = misled([shown, shown], classes, torch.tensor([4, 11, 17]), draws())
+    found = misled([shown, shown], classes, torch.tensor([4, 11, 17]))
     assert found.y.tolist() == 2 * classes.clean.tolist()
     assert found.targets.shape == found.y.shape
     assert (found.targets != found.y).all()
     assert found.share > 0.3
-    dull = misled([shown], classes, torch.tensor([0, 1, 2]), draws())
+    dull = misled([shown], classes, torch.tensor([0, 1, 2]))
     assert (dull.targets != dull.y).all()
     assert dull.share == 0  # each is taken for what it is
 

@@ -5,13 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from cases.gallery import put, write
 from cases.ran import run
 from helpers import TINY, cli, write_colours
 from pictures import bomb, encoded, picture
 
+from protect import RunConfig
+from protect.bait import batches
 from protect.data.discover import Sample, discover
 from protect.data.scan import scan_pictures
+from protect.dry_run import dry_run_folder
+from protect.errors import ConfigError
 from protect.events import ignore
 from protect.output.writer import Rendered, Writer
 
@@ -174,6 +179,39 @@ def test_a_run_to_resume_is_looked_at_and_left_alone(tmp_path):
     changed = foretell(photos, out, "--resume").result
     assert changed.exit_code == 2
     assert "a/1.png" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"existing": "extend"}, "--extend optimises none"), ({"time_budget": "5m"}, "--time-budget")],
+)
+def test_what_cannot_be_foretold_is_refused_from_python_too(tmp_path, settings, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        dry_run_folder(RunConfig(source=good(tmp_path), output=tmp_path / "out", **settings))
+    assert caught.value.hint
+
+
+def test_no_draw_is_of_the_generator_of_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    photos, before = good(tmp_path), torch.get_rng_state()
+    for words in ((), ("--surrogate", "torchvision:resnet18")):
+        assert foretell(photos, tmp_path / "out", *words).result.exit_code == 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_of_a_run_that_found_its_batch_size_none_is_tried(tmp_path, monkeypatch):
+    """As resuming needs none either, whether this system tells of its memory or not."""
+    photos, out = good(tmp_path), tmp_path / "out"
+    words = ("--batch-size", "auto", "--resume")
+    assert run(photos, out, *words).result.exit_code == 0
+    monkeypatch.setattr(batches, "working_memory", lambda _: None)
+    told = foretell(photos, out, *words)
+    assert told.result.exit_code == 0, told.result.stderr
+    assert run(photos, out, *words).result.exit_code == 0
+    (tmp_path / "out.state" / "progress.safetensors").unlink()
+    for refused in (foretell(photos, out, *words), run(photos, out, *words)):
+        assert refused.result.exit_code == 2
+        assert "give a number" in refused.result.stderr
 
 
 def test_people_are_told_the_same_and_the_command_to_go_on_with(tmp_path):

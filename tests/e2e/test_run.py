@@ -1,16 +1,25 @@
 """`protect run` on real files: what is published, what is recorded, what is refused."""
 
 import json
+import shlex
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import FAST, cli, files_of, write_colours
-from kill_events import run_until
+import torch
+from helpers import FAST, cli, files_of, seed_of, small_network, write_colours
+from kill_events import KilledError, run_until
 from PIL import Image, ImageCms
 
 from protect import ProtectError, RunConfig, protect_folder
+from protect.bait import alphabet
+from protect.bait.engine import Engine
+from protect.bait.pace import Pace
 from protect.config.choices import Existing
-from protect.events import Event, Notice
+from protect.console import Screen
+from protect.events import Event, Notice, StageAdvanced, StageStarted
+from protect.output.state_folder import StateFolder
 
 
 def test_every_picture_is_published_within_the_budget_under_its_own_name(done):
@@ -88,6 +97,163 @@ def test_c54_a_killed_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, stage
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert len(resumed.images) == 8
     assert not (tmp_path / "killed.state" / "pixels.npy").exists()
+
+
+STAGES = {"Reading": 3, "Choosing": 5, "Optimising": 1, "Writing": 2}
+"""Stage -> steps of it that are done before Ctrl-C."""
+FEW = 6
+"""Textures to choose from: no test here is about how good the noise is."""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """What a search and one round publish of some pictures, and an earlier run of more."""
+    root = tmp_path_factory.mktemp("searched")
+    photos = write_colours(root / "photos", per_class=3)
+    words = ("--size", "32", "--preset", "quick", "-b", "8", "--device", "cpu", "-q")
+    words += ("--harden", "jpeg", "--rounds", "1", *small_network(root))
+    extra = photos / "red" / "gone.png"
+    Image.new("RGB", (32, 32), (220, 40, 30)).save(extra)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alphabet, "FEWEST_TEXTURES", FEW)
+        assert cli("run", photos, "-o", root / "earlier", *words, "--seed", 2**40).exit_code == 0
+    extra.unlink()
+    return SimpleNamespace(root=root, photos=photos, words=words)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("wish", [(), ("--overwrite",)])
+def test_what_ctrl_c_says_to_type_gives_the_bytes_of_a_run_that_nothing_befell(
+    tmp_path, monkeypatch, searched, stage, wish
+):
+    monkeypatch.setattr(alphabet, "FEWEST_TEXTURES", FEW)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    if wish:
+        shutil.copytree(searched.root / "earlier", out)
+        shutil.copytree(searched.root / "earlier.state", tmp_path / "out.state")
+    listen, current, left = Screen.listen, "", STAGES[stage]
+
+    def interrupt(screen: Screen, event: Event) -> None:
+        nonlocal current, left
+        current = event.name if isinstance(event, StageStarted) else current
+        if current.startswith(stage) and isinstance(event, StageAdvanced):
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        listen(screen, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "listen", interrupt)
+        result = cli("run", searched.photos, "-o", out, *searched.words, *wish)
+    assert result.exit_code == 130, result.stderr
+    (hint,) = [line for line in result.stderr.splitlines() if line.startswith("hint: ")]
+    said, _, words = hint.partition(": protect ")
+    has_begun = stage != "Reading"
+    assert said == ("hint: go on with" if has_begun else "hint: start again with")
+    assert ("what was finished is kept" in result.stderr) is has_begun
+    assert ("--resume" in words) is has_begun
+    assert ("--overwrite" in words) is (bool(wish) and not has_begun)
+    assert (out / "red" / "gone.png").exists() is (bool(wish) and not has_begun)
+    assert out.with_name("out.state").exists() is (bool(wish) or has_begun)
+    begun_with = seed_of(out) if has_begun else None
+
+    again = cli(*shlex.split(words))
+    assert again.exit_code == 0, again.stderr
+    assert begun_with in (None, seed_of(out))
+    assert seed_of(out) != 2**40
+    seed = ("--seed", seed_of(out))
+    assert cli("run", searched.photos, "-o", whole, *searched.words, *seed).exit_code == 0
+    assert files_of(out) == files_of(whole)
+
+
+def test_a_search_that_is_refused_removes_nothing(done):
+    """And a run that cannot be is refused before the earlier one goes."""
+    before = files_of(done.root)
+    photos = done.root / "many"
+    for label in range(14):
+        (photos / str(label)).mkdir(parents=True)
+        shutil.copy(done.photos / "red" / "0.png", photos / str(label))
+    words = ("--harden", "jpeg", "--preset", "quick", "--overwrite")
+    result = cli("run", photos, "-o", done.protected, *words)
+    assert result.exit_code == 2
+    assert "has time for" in result.stderr
+    assert {name: files_of(done.root)[name] for name in before} == before
+
+
+@pytest.mark.parametrize("begun", ["cuda", "mps", "auto"])
+def test_c54_resuming_on_another_kind_of_device_is_refused_and_names_it(done, begun):
+    """It decides the size at which pictures are shown, and that the noise."""
+    noted = done.state / "run.json"
+    before = json.loads(noted.read_text())
+    assert before["settings"]["device"] == "cpu"
+    before["settings"]["device"] = begun
+    noted.write_text(json.dumps(before))
+    for more in ((), ("--dry-run",)):
+        result = cli("run", done.photos, "-o", done.protected, *FAST, "--resume", *more)
+        assert result.exit_code == 2
+        assert f"device: was {begun!r}, is 'cpu'" in result.stderr
+
+
+def test_c54_however_a_device_is_chosen_the_same_kind_may_go_on(done, monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("protect.run.choose_device", lambda _: cpu)
+    for device in ("auto", "cuda:1"):
+        words = (*FAST, "--device", device, "--resume")
+        result = cli("run", done.photos, "-o", done.protected, *words)
+        assert result.exit_code == 0, result.stderr
+
+
+def test_rounds_that_are_made_fewer_stay_so_past_a_kill(tmp_path, monkeypatch):
+    """The manifest tells of them, so the noise must be theirs."""
+    settings = {"time_budget": "1h", "size": 32, "batch_size": 4, "outer_steps": 1}
+    config = RunConfig(
+        source=write_colours(tmp_path / "photos", per_class=2),
+        output=tmp_path / "out",
+        device="cpu",
+        **settings,
+    )
+
+    def slower(_: Pace, engine: Engine) -> str:
+        if engine.round != 3:
+            return ""
+        engine.plan(5)
+        return "the machine has become slower"
+
+    def plan(_: Pace, engine: Engine, most: int) -> float:
+        engine.plan(most)
+        return 1.0
+
+    monkeypatch.setattr(Pace, "keep", slower)
+    monkeypatch.setattr(Pace, "plan", plan)
+    run_until(config, "Optimising", 3)
+    manifest = protect_folder(config.model_copy(update={"existing": Existing.RESUME}))
+    assert manifest.notes == ("the machine has become slower",)
+    assert len(manifest.bound) == manifest.config["effort"]["rounds"] == 5
+
+
+@pytest.mark.parametrize("place", [None, "private/mapping.json"])
+def test_a_run_that_has_begun_knows_where_its_manifest_is_to_lie(tmp_path, monkeypatch, place):
+    """A kill right then must not leave one among the pictures."""
+    manifest = None if place is None else tmp_path / place
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    monkeypatch.setattr("protect.run.settle_manifest", kill)
+    with pytest.raises(KilledError):
+        protect_folder(
+            RunConfig(
+                source=write_colours(tmp_path / "photos", per_class=2),
+                output=tmp_path / "out",
+                manifest=manifest,
+                size=32,
+                rounds=1,
+                device="cpu",
+            )
+        )
+    record = StateFolder.of(tmp_path / "out").read_run()
+    assert record is not None
+    assert record.manifest == manifest
 
 
 def test_c54_resuming_with_other_settings_is_refused_and_names_them(done):

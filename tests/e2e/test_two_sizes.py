@@ -180,6 +180,29 @@ def test_a_network_of_one_size_is_shown_no_other(tmp_path):
     assert side == 96 + TILE - 1
 
 
+@pytest.mark.parametrize("is_fixed", [True, False])
+@pytest.mark.parametrize("own", [96, SIDE])
+def test_a_network_whose_one_size_is_among_them_is_shown_no_other(tmp_path, own, is_fixed):
+    """Such as vit_b_16 where a GPU shows pictures at 224 px, which is its own size."""
+    photos = write_large(tmp_path / "photos", per_class=4)
+    folder = tmp_path / "net"
+    folder.mkdir()
+    config = {
+        "architecture": "test_vit",
+        "num_classes": 7,
+        "model_args": {"img_size": own, "dynamic_img_size": False},
+        "pretrained_cfg": {"input_size": [3, own, own], "fixed_input_size": is_fixed},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    network = timm.create_model("test_vit", num_classes=7, img_size=own)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    words = ("run", photos, "-o", tmp_path / "out", *WORDS, "--surrogate", f"local-dir:{folder}")
+    result = cli(*words, "--dry-run", "--json")  # which shows a texture in every view
+    assert result.exit_code == 0, result.stderr
+    assert "the surrogate sees" not in result.stderr
+    assert json.loads(result.stdout)["surrogate"]["input_size"] == own
+
+
 def test_a_dry_run_foretells_it(done, tmp_path):
     photos, out, words = done
     told = cli("run", photos, "-o", tmp_path / "out", *words, "--dry-run", "--json")

@@ -1,5 +1,6 @@
 """A training is known again by what it used, and only then."""
 
+import json
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from protect.evaluation.journal import Journal
 from protect.evaluation.pictures import Material, Pictures
 from protect.evaluation.recipes import Recipe
 from protect.events import ignore
-from protect.models.backbones import Backbone
+from protect.models.backbones import Backbone, load_backbone
 from protect.system.files import sha256_of
 
 RECIPE = Recipe(epochs=1, batch_size=4, lr=0.01, source="test")
@@ -116,6 +117,26 @@ def test_words_and_places_decide_nothing(setting, change):
     first = setting.bench.run(setting.training, "first")
     assert setting.bench.run(replace(setting.training, **change), "second") == first
     assert len(setting.loaded) == 1
+
+
+def test_networks_of_folders_of_one_name_are_known_by_what_describes_them(setting, tmp_path):
+    """From scratch there are no weights to tell them apart."""
+    for parent, options in (("a", {}), ("b", {}), ("c", {"layers": [1, 1, 1, 2]})):
+        folder = tmp_path / parent / "net"
+        folder.mkdir(parents=True)
+        config = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": {}}
+        (folder / "config.json").write_text(json.dumps(config | {"model_args": options}))
+
+        def load(name: str = f"local-dir:{folder}") -> Backbone:
+            weights = {"weights": {}, "offline": True, "pretrained": False}
+            setting.loaded.append(load_backbone(name, classes=2, size=32, seed=0, **weights))
+            return setting.loaded[-1]
+
+        training = replace(setting.training, network=load().description, load=load)
+        assert training.network.name == "timm:local-dir:net"
+        setting.loaded.clear()
+        setting.bench.run(training, parent)
+        assert len(setting.loaded) == (parent != "b")
 
 
 @pytest.mark.parametrize("content", ["originals", "test"])

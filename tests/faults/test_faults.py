@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from cases.gallery import tree, write
 from cases.ran import Ran, run
+from helpers import cli
 
 from protect.console import Screen
 from protect.errors import MachineError
@@ -161,6 +162,16 @@ def test_the_private_state_is_for_its_owner_alone(tmp_path: Path, photos: Path, 
     assert ran.result.exit_code == 0, ran.result.stderr
     assert stat.S_IMODE((tmp_path / "out.state").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")
+def test_it_is_private_as_well_where_verify_makes_it(tmp_path: Path, photos: Path):
+    shutil.copytree(photos, tmp_path / "other")
+    words = ("--mode", "linear-probe", "--epochs", "1", "--size", "32", "--device", "cpu")
+    result = cli("verify", tmp_path / "other", "--clean", photos, *words)
+    assert result.exit_code == 1, result.stderr
+    assert (tmp_path / "other.state" / "verify").is_dir()
+    assert stat.S_IMODE((tmp_path / "other.state").stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has permissions of another kind")

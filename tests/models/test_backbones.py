@@ -362,6 +362,27 @@ class TestInput:
     ) -> None:
         assert load(name, resnet18_file, size=size).input_size == expected
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "resnet18",
+            "inception_v3",
+            "timm:inception_v3",
+            "timm:test_vit",
+            "timm:vit_tiny_patch16_224",
+            "timm:test_efficientnet",
+        ],
+    )
+    def test_it_tells_which_sizes_it_takes(self, name: str) -> None:
+        def fresh(size: int) -> Backbone:
+            return load_backbone(
+                name, classes=5, size=size, weights={}, offline=True, seed=0, pretrained=False
+            )
+
+        takes = fresh(64).takes
+        for size in (8, 32, 75, 96, 160, 224):
+            assert takes(size) is (fresh(size).input_size == size)
+
     def test_pictures_are_normalised_inside(self, lite0: Backbone) -> None:
         x = torch.rand(2, 3, 64, 64)
         lite0.eval()

@@ -1,8 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from protect.errors import ConfigError, ExitCode, WeightsError
 from protect.models.backbones import load_backbone
-from protect.models.names import BackboneName, distinct, refuse_stray_weights, resolve
+from protect.models.names import (
+    BackboneName,
+    distinct,
+    published_name,
+    refuse_stray_weights,
+    resolve,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +57,27 @@ def test_weights_are_for_a_network_however_its_tag_is_spelt(tmp_path):
     with pytest.raises(WeightsError, match=r"none\.pth"):
         given = {"tf_efficientnet_lite0": missing}
         load_backbone(names[0], classes=2, size=32, weights=given, offline=True, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("resnet18", "torchvision:resnet18"),
+        ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+        ("local-dir:{root}/my net", "timm:local-dir:my net"),
+        ("timm:local-dir:{root}/my net/", "timm:local-dir:my net"),
+        ("local-dir:my net", "timm:local-dir:my net"),
+        ("local-dir:.", "timm:local-dir:{here}"),
+        ("local-dir:my net/../my net", "timm:local-dir:my net"),
+    ],
+)
+def test_published_names_have_no_folders_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, published: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = published_name(text.format(root=tmp_path))
+    assert named == published.format(here=tmp_path.name)
+    assert published_name(named) == named
 
 
 def test_qualified_names_resolve_to_themselves() -> None:

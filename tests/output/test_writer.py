@@ -10,6 +10,7 @@ from pictures import encoded, picture
 
 from protect.bait.patterns import ClassPatterns, random_start
 from protect.data.discover import Sample
+from protect.errors import InputError
 from protect.noise import Noise
 from protect.output.writer import BrokenPromiseError, Writer, apply_noise
 
@@ -68,6 +69,30 @@ def test_no_change_exceeds_the_levels(levels, height, width, channels, data):
     pixels = draws.integers(0, 256, (height, width, channels), dtype=np.uint8)
     noise = torch.from_numpy(draws.uniform(-levels, levels, (3, 9, 5)).astype(np.float32))
     assert abs(change(pixels, noise)).max() <= levels
+
+
+@pytest.mark.parametrize("change", ["gone", "damaged", "larger", "empty"])
+def test_a_picture_that_changed_since_it_was_read_is_named_with_what_to_do(tmp_path, change):
+    """Whatever the command: a run, its dry run, an extension."""
+    put(tmp_path, "a/x.png", encoded(picture("RGB", (64, 64)), "PNG"))
+    file = tmp_path / "a/x.png"
+    if change == "gone":
+        file.unlink()
+    elif change != "larger":
+        file.write_bytes(file.read_bytes()[:100] if change == "damaged" else b"")
+    writer = Writer(
+        folder=tmp_path / "out",
+        noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
+        seed=0,
+        class_index={"a": 0},
+        names={"a/x.png": "a/x.png"},
+        levels=8,
+        max_pixels=100 if change == "larger" else 10_000,
+    )
+    with pytest.raises(InputError, match=r"x\.png has changed since it was read") as caught:
+        writer.render(Sample(name="a/x.png", path=file, label="a"))
+    assert caught.value.hint.endswith(", then give the same command again")
+    assert "--resume" not in caught.value.hint
 
 
 def test_a_file_that_cannot_be_read_back_is_named(tmp_path, monkeypatch):

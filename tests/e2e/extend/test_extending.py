@@ -365,6 +365,21 @@ def test_nothing_outside_the_output_is_moved(done: Done):
     assert (done.root / "mine.png").read_bytes() == b"mine"
 
 
+def test_every_copy_that_was_moved_away_is_kept_under_whatever_name(done: Done):
+    """Also where pictures of one name come and go, and one comes back."""
+    moved = set()
+    for seed in (71, 72, 73, 71):
+        put(done.photos, "a/0.png", encoded(picture("RGB", (16, 16), seed), "PNG"))
+        assert done.extend().exit_code == 0
+        moved.add((done.out / "a/0.png").read_bytes())
+        take_away(done, "a/0.png")
+        assert done.extend().exit_code == 0
+    kept = [path.read_bytes() for path in (done.state / "removed/a").iterdir()]
+    assert len(kept) == len(moved) == 3
+    assert set(kept) == moved
+    done.require_intact()
+
+
 def test_a_link_that_leads_out_of_the_output_is_named(done: Done):
     (done.root / "elsewhere").mkdir()
     (done.out / "a/deep").symlink_to(done.root / "elsewhere")

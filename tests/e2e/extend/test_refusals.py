@@ -1,13 +1,17 @@
 """`protect run --extend`: what cannot be extended is refused, and nothing is touched."""
 
+import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import timm
 import torch
 from cases.gallery import put, write
+from cases.ran import run
 from extending import PHOTOS, Done, add, edit_manifest
-from helpers import cli
+from helpers import cli, small_network
 from pictures import encoded, picture
 from safetensors.torch import load_file, save_file
 
@@ -203,6 +207,65 @@ def test_flags_that_say_the_same_or_do_not_matter_are_taken(done: Done, flags: t
     result = done.extend(*flags)
     assert result.exit_code == 0, result.stderr
     assert done.counts == {"kept": 12, "added": 1}
+
+
+def write_network(folder: Path) -> Path:
+    """Write a small network as timm saves one."""
+    folder.mkdir()
+    config = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = timm.create_model("test_resnet", num_classes=7).state_dict()
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+def by_table(root: Path) -> Path:
+    table = root / "mine.csv"
+    table.write_text("\n".join(["file_name,label", *(f"{name},{name[0]}" for name in PHOTOS)]))
+    return table
+
+
+OF_THE_RUN: dict[str, Callable[[Path], tuple[object, ...]]] = {
+    "a folder of a network": lambda root: ("--surrogate", f"local-dir:{write_network(root / 'n')}"),
+    "a network as timm names it": lambda root: (
+        "--surrogate",
+        f"timm:local-dir:{write_network(root / 'n')}/",
+    ),
+    "weights of a folder": lambda root: (
+        "--surrogate",
+        f"local-dir:{write_network(root / 'n')}",
+        "--weights",
+        f"local-dir:{root / 'n'}={root / 'n' / 'model.safetensors'}",
+    ),
+    "weights of a name": small_network,
+    "labels": lambda root: ("--labels", by_table(root)),
+    "a manifest apart": lambda root: ("--manifest", root / "apart" / "m.json"),
+    "no path": lambda _: (
+        *("--targets", "cyclic", "--binding", "head", "--mode", "class", "--harden", "grey,blur"),
+        *("--rights", "noai", "--on-error", "skip", "--max-pixels", "10000", "--workers", "1"),
+        "--offline",
+    ),
+    "found by trying": lambda _: ("--batch-size", "auto"),
+}
+
+
+@pytest.mark.parametrize("kind", OF_THE_RUN)
+def test_the_very_flags_of_the_run_are_taken_and_no_folder_of_them_is_published(
+    tmp_path: Path, kind: str
+):
+    photos, out = write(tmp_path / "photos", *PHOTOS), tmp_path / "out"
+    flags = OF_THE_RUN[kind](tmp_path)
+    ran = run(photos, out, *flags)
+    assert ran.result.exit_code == 0, ran.result.stderr
+    manifest = tmp_path / "apart/m.json" if kind == "a manifest apart" else out / "manifest.json"
+    (out / "a/1.png").unlink()
+    for more in ((), ("--extend",)):
+        text = manifest.read_text()
+        assert str(tmp_path) not in text
+        assert "seed" not in json.loads(text)["config"]
+        result = run(photos, out, *flags, *more).result if more else ran.result
+        assert result.exit_code == 0, result.stderr
+    assert (out / "a/1.png").exists()
 
 
 def test_the_command_for_a_new_run_can_be_pasted(done: Done):
