@@ -140,7 +140,8 @@ class Writer:
         except ImageRefused as refusal:
             raise InputError(
                 f"{sample.path} has changed since it was read, and {refusal.message}",
-                f"{refusal.hint or 'put it back'}, then give the same command again",
+                f"{refusal.hint or 'put it back'}, then give the same command again, with --resume "
+                "if it was a run that had begun",
             ) from None
         pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)

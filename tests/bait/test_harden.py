@@ -161,7 +161,6 @@ def test_the_noise_is_moved_to_where_it_survives():
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("", ()),
         ("none", ()),
         ("jpeg", (Harden.JPEG,)),
         ("grey, jpeg,grey", (Harden.GREY, Harden.JPEG)),

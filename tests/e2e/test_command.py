@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import FAST, cli
 
-from protect import __version__
+from protect import RunConfig, __version__
+from protect.events import Listener, PartStarted
 
 
 def shell(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -132,20 +133,24 @@ def test_a_machine_that_runs_out_exits_with_3(done, monkeypatch, error):
     assert cli("check", done.protected).exit_code == 3
 
 
-def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch):
-    def interrupted(*_: object) -> None:
+@pytest.mark.parametrize(("part", "has_begun"), [(1, False), (2, True), (3, True)])
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(done, monkeypatch, part, has_begun):
+    def interrupted(_: RunConfig, listener: Listener) -> None:
+        listener(PartStarted(part, 3))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("protect.run.protect_folder", interrupted)
     result = cli("run", done.photos, "-o", done.root / "x")
     assert result.exit_code == 130
-    assert "--resume" in result.stderr
+    assert ("--resume" in result.stderr) is has_begun
+    assert ("what was finished is kept" in result.stderr) is has_begun
 
 
 @pytest.mark.parametrize(
     ("words", "recipe", "kept"),
     [
-        (("run", "{photos}", "-o", "{root}/x"), "protect.run.protect_folder", True),
+        (("run", "{photos}", "-o", "{root}/x"), "protect.run.protect_folder", False),
+        (("run", "{photos}", "-o", "{root}/x", "--extend"), "protect.run.protect_folder", True),
         (
             ("run", "{photos}", "-o", "{root}/x", "--dry-run"),
             "protect.dry_run.dry_run_folder",
