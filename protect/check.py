@@ -16,7 +16,7 @@ from protect.data.discover import discover
 from protect.data.labels import read_labels
 from protect.data.walk import PICTURE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
-from protect.documents.manifest import ImageRecord, Manifest
+from protect.documents.manifest import ImageRecord, Manifest, status_of
 from protect.errors import ConfigError, ImageRefused, InputError, ProtectError
 from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.output.compare import Comparison, compare
@@ -181,12 +181,11 @@ def _examine(
 
 def _wrong_figures(record: ImageRecord, quality: Quality) -> Iterator[Problem]:
     """Compare what the manifest says of a published picture with what was measured of it."""
-    status = "protected" if quality.linf_levels else "unchanged"
     for what, said, found in (
         ("largest change in levels", record.linf_levels, quality.linf_levels),
         ("PSNR", record.psnr, quality.psnr),
         ("SSIM", record.ssim, quality.ssim),
-        ("status", record.status, status),
+        ("status", record.status, status_of(quality.linf_levels)),
     ):
         if not _agree(said, found):
             yield _problem(record, "budget", f"its {what} is {found}, the manifest says {said}")

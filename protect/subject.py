@@ -13,7 +13,7 @@ from protect.data.cache import choose_size
 from protect.data.decode import Pixels, as_rgb, decode
 from protect.data.discover import Listing, Sample, discover
 from protect.data.walk import printable_name
-from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest
+from protect.documents.manifest import MANIFEST_NAME, ImageRecord, Manifest, status_of
 from protect.errors import ImageRefused, InputError
 from protect.events import Listener, StageAdvanced, stage
 from protect.output.compare import LOWEST_PSNR, Comparison, compare
@@ -322,6 +322,6 @@ def _record(published: Sample, original: Sample, max_pixels: int) -> tuple[Image
         linf_levels=quality.linf_levels,
         psnr=quality.psnr,
         ssim=quality.ssim,
-        status="protected" if quality.linf_levels else "unchanged",
+        status=status_of(quality.linf_levels),
     )
     return record, comparison

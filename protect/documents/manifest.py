@@ -22,6 +22,11 @@ _DAMAGED = (
 Status = Literal["protected", "unchanged"]
 
 
+def status_of(linf_levels: int) -> Status:
+    """Say what became of a picture whose largest change is so many levels."""
+    return "protected" if linf_levels else "unchanged"
+
+
 class Refused(Document):
     """A picture that was left out.
 

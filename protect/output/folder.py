@@ -154,7 +154,6 @@ def only_run(output: Path) -> Iterator[None]:
         MachineError: If nothing can be written beside the output.
     """
     state = StateFolder.of(output)
-    state.make()
     try:
         with locked(state.lock) as is_ours:
             if not is_ours:

@@ -15,6 +15,7 @@ from protect.errors import MachineError, OutputError
 from protect.output.manifest_file import listed
 from protect.system.files import (
     appended_lines,
+    make_private,
     real_path,
     write_atomically,
 )
@@ -82,14 +83,7 @@ class StateFolder:
         Raises:
             MachineError: If it cannot be made.
         """
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise MachineError(
-                f"cannot make {self.path}: {error.strerror or error}",
-                "free some space on that disk and allow yourself to write there, or choose "
-                "another place",
-            ) from error
+        make_private(self.path)
 
     @property
     def run(self) -> Path:

@@ -16,7 +16,7 @@ from protect.budget import publish, resize_noise, to_grey
 from protect.config.choices import Rights
 from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
-from protect.documents.manifest import ImageRecord
+from protect.documents.manifest import ImageRecord, status_of
 from protect.errors import ImageRefused, InputError, OutputError
 from protect.noise import Noise
 from protect.output.encode import encode_png
@@ -190,7 +190,7 @@ class Writer:
             linf_levels=quality.linf_levels,
             psnr=quality.psnr,
             ssim=quality.ssim,
-            status="protected" if quality.linf_levels else "unchanged",
+            status=status_of(quality.linf_levels),
             notes=original.notes,
         )
 

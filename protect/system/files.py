@@ -143,12 +143,24 @@ def appended_lines(path: Path) -> Iterator[Callable[[str], None]]:
         yield append
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder for the eyes of this user alone; one that exists keeps its permissions.
+
+    Raises:
+        MachineError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal("make", folder, error) from error
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Try to be the only process that holds a file; the system lets go of it even after a kill.
 
-    Makes the file, and its folder for the eyes of this user alone, and removes the file afterwards.
-    A folder that exists keeps its permissions. A disk that knows no locks keeps nobody out.
+    Makes the file, and its folder as `make_private` does, and removes the file afterwards. A disk
+    that knows no locks keeps nobody out.
 
     Args:
         path: A file for this purpose alone.
@@ -157,10 +169,10 @@ def locked(path: Path) -> Iterator[bool]:
         Whether the lock is held; False where another holder has it.
 
     Raises:
-        MachineError: If the file cannot be made.
+        MachineError: If the file or its folder cannot be made.
     """
+    make_private(path.parent)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, is_held = _try_lock(path)
     except OSError as error:
         raise _refusal("write", path, error) from error

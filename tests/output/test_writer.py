@@ -1,5 +1,7 @@
 """Noise as it is published: never none of it where pixels allow, never beyond its levels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,19 @@ def test_no_change_exceeds_the_levels(levels, height, width, channels, data):
     assert abs(change(pixels, noise)).max() <= levels
 
 
+def writer_of_one(root: Path, max_pixels: int = 10_000) -> Writer:
+    """Return what publishes `a/x.png`."""
+    return Writer(
+        folder=root / "out",
+        noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
+        seed=0,
+        class_index={"a": 0},
+        names={"a/x.png": "a/x.png"},
+        levels=8,
+        max_pixels=max_pixels,
+    )
+
+
 @pytest.mark.parametrize("change", ["gone", "damaged", "larger", "empty"])
 def test_a_picture_that_changed_since_it_was_read_is_named_with_what_to_do(tmp_path, change):
     """Whatever the command: a run, its dry run, an extension."""
@@ -80,15 +95,7 @@ def test_a_picture_that_changed_since_it_was_read_is_named_with_what_to_do(tmp_p
         file.unlink()
     elif change != "larger":
         file.write_bytes(file.read_bytes()[:100] if change == "damaged" else b"")
-    writer = Writer(
-        folder=tmp_path / "out",
-        noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
-        seed=0,
-        class_index={"a": 0},
-        names={"a/x.png": "a/x.png"},
-        levels=8,
-        max_pixels=100 if change == "larger" else 10_000,
-    )
+    writer = writer_of_one(tmp_path, max_pixels=100 if change == "larger" else 10_000)
     with pytest.raises(InputError, match=r"x\.png has changed since it was read") as caught:
         writer.render(Sample(name="a/x.png", path=file, label="a"))
     before, _, then = caught.value.hint.partition(", then give the same command again")
@@ -99,15 +106,7 @@ def test_a_picture_that_changed_since_it_was_read_is_named_with_what_to_do(tmp_p
 def test_a_file_that_cannot_be_read_back_is_named(tmp_path, monkeypatch):
     """A disk that lies, or a defect: whichever, the owner hears which file it is."""
     put(tmp_path, "a/x.png", encoded(picture("RGB"), "PNG"))
-    writer = Writer(
-        folder=tmp_path / "out",
-        noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
-        seed=0,
-        class_index={"a": 0},
-        names={"a/x.png": "a/x.png"},
-        levels=8,
-        max_pixels=10_000,
-    )
+    writer = writer_of_one(tmp_path)
 
     def spoiled(path, data, **_):
         path.parent.mkdir(parents=True)
