@@ -3,12 +3,14 @@
 import math
 
 import pytest
+import typer
 from helpers import cli
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protect.cli.app import app
 from protect.config.choices import Harden, Preset
-from protect.config.settings import RunConfig, VerifyConfig, build
+from protect.config.settings import CheckConfig, PreviewConfig, RunConfig, VerifyConfig, build
 from protect.config.values import Eps, Shard, TimeBudget
 from protect.errors import ConfigError
 from protect.generation import settle_harden
@@ -155,6 +157,10 @@ def test_the_next_preset_is_named_where_there_is_one(preset, classes):
 
 
 UNSET = [
+    ("source", ("",)),
+    ("output", ("",)),
+    ("labels", ("",)),
+    ("manifest", ("",)),
     ("harden", ("", ",", " , ")),
     ("surrogate", ("", " ", "timm:", "local-dir:")),
     ("eps", ("", " ")),
@@ -177,14 +183,60 @@ UNSET = [
 def test_what_a_shell_makes_of_a_variable_that_is_not_set_is_no_setting(name, texts):
     for text in texts:
         with pytest.raises(ConfigError) as caught:
-            resolve(build(RunConfig, source="x", **{name: text}).surrogate)
+            resolve(build(RunConfig, **{"source": "x", name: text}).surrogate)
         assert caught.value.hint or caught.value.details
         flag = f"--{name.replace('_', '-')}"
-        if name != "surrogate":
+        if name not in ("surrogate", "source"):
             refused = cli("run", "x", flag, text)
             assert refused.exit_code == 2
             assert "does not exist" not in refused.stderr
             assert name.partition("_")[0] in refused.output
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_takes_an_empty_word_for_a_path(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = [
+        flag
+        for parameter in COMMANDS[name].params
+        for flag in parameter.opts
+        if flag.startswith("-") and not getattr(parameter, "is_flag", False)
+    ]
+    empty = [[flag, ""] for flag in flags] + [[f"{flag}="] for flag in flags if flag[1] == "-"]
+    assert len(empty) > 1 or name == "backbones"
+    for words in [[""], ["x", ""], *(["x", *words] for words in empty)]:
+        refused = cli(name, *words)
+        assert refused.exit_code == 2
+        said = words[1].rstrip("=") if len(words) > 1 and words[1] else "an argument"
+        assert f"{said} is empty" in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [RunConfig, VerifyConfig, CheckConfig, PreviewConfig])
+def test_no_empty_path_is_the_current_folder(kind):
+    paths = [name for name, field in kind.model_fields.items() if "Path" in str(field.annotation)]
+    assert len(paths) >= 3
+    for name in paths:
+        if name == "weights":
+            continue
+        named = {
+            field: "x" for field in kind.model_fields if kind.model_fields[field].is_required()
+        }
+        with pytest.raises(ConfigError) as caught:
+            build(kind, **{**named, name: ""})
+        assert caught.value.details == (f"{name}: is empty",)
+
+
+@pytest.mark.parametrize("line", ['output = ""', 'weights = [""]', 'surrogate = ""', 'eps = ""'])
+def test_no_empty_text_of_a_file_is_a_setting(line, tmp_path):
+    settings = tmp_path / "protect.toml"
+    settings.write_text(f"[run]\n{line}\n")
+    refused = cli("run", tmp_path, "--config", settings)
+    assert refused.exit_code == 2
+    assert f"run.{line.partition(' ')[0]}: is empty" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,27 @@ TRACEBACK_VARIABLE = "PROTECT_TRACEBACK"
 SECONDS_TO_SPEAK = 20.0
 
 
+def stopped() -> ProtectError:
+    """Say that Ctrl-C came, where nothing is kept."""
+    return ProtectError("interrupted")
+
+
+def kept(then: str) -> ProtectError:
+    """Say that Ctrl-C came, and what to type to go on."""
+    return ProtectError("interrupted; what was finished is kept", f"go on with: {then}")
+
+
 @contextmanager
-def answered(screen: Screen, interrupted: str = "", settings: Path | None = None) -> Iterator[None]:
+def answered(
+    screen: Screen,
+    interrupted: Callable[[], ProtectError] = stopped,
+    settings: Path | None = None,
+) -> Iterator[None]:
     """Turn whatever goes wrong into words and the documented exit status.
 
     Args:
         screen: Shows the words.
-        interrupted: What to type to go on after Ctrl-C, where something is kept for that.
+        interrupted: Says what Ctrl-C left and what to type then; asked when it came.
         settings: The file that settings were taken from, which may be what is wrong.
     """
     try:
@@ -38,8 +52,7 @@ def answered(screen: Screen, interrupted: str = "", settings: Path | None = None
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         if is_first():
-            kept = "; what was finished is kept" if interrupted else ""
-            screen.error(ProtectError(f"interrupted{kept}", interrupted))
+            screen.error(interrupted())
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):

@@ -11,6 +11,7 @@ from protect.cli.preview import preview
 from protect.cli.run import run
 from protect.cli.shards import pack, unpack
 from protect.cli.verify import verify
+from protect.cli.words import Command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,29 +29,32 @@ def _examples(*commands: str) -> str:
 
 
 app.command(
+    cls=Command,
     epilog=_examples(
         "protect run ./photos --eps 8/255",
         "protect run ./photos -o ./public --on-error skip --dry-run",
         "protect run --config protect.toml",
-    )
+    ),
 )(run)
 app.command(
+    cls=Command,
     epilog=_examples(
         "protect verify ./protected --backbone vit_b_16",
         "protect verify ./protected --tier ci --junit results.xml",
         "protect verify ./others --clean ./photos",
-    )
+    ),
 )(verify)
 app.command(
+    cls=Command,
     epilog=_examples(
         "protect preview ./protected -o sheet.png",
         "protect preview ./protected -o cats.png --class cat --per-class 8",
-    )
+    ),
 )(preview)
-app.command(epilog=_examples("protect check ./protected"))(check)
-app.command(epilog=_examples("protect backbones vit"))(backbones)
-app.command(epilog=_examples("protect unpack ./shards -o ./photos"))(unpack)
-app.command(epilog=_examples("protect pack ./protected ./shards -o ./published"))(pack)
+app.command(cls=Command, epilog=_examples("protect check ./protected"))(check)
+app.command(cls=Command, epilog=_examples("protect backbones vit"))(backbones)
+app.command(cls=Command, epilog=_examples("protect unpack ./shards -o ./photos"))(unpack)
+app.command(cls=Command, epilog=_examples("protect pack ./protected ./shards -o ./published"))(pack)
 
 
 def _version(wanted: bool) -> None:

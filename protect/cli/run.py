@@ -1,13 +1,11 @@
 """`protect run`: flags to a config, config to the recipe, manifest to words."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protect.cli.answers import answered
+from protect.cli.answers import answered, kept
 from protect.cli.hints import command, typed
 from protect.cli.options import (
     METHOD,
@@ -38,7 +36,7 @@ from protect.config.choices import (
 )
 from protect.console import Screen
 from protect.errors import ConfigError, ExitCode, ProtectError
-from protect.events import Event, Listener, PartStarted
+from protect.events import Event, PartStarted
 from protect.system.processes import is_first
 
 if TYPE_CHECKING:
@@ -191,7 +189,8 @@ def run(
     the pictures lies manifest.json; beside the folder lies OUTPUT.state, which is private.
     """
     screen = Screen(quiet, no_colour)
-    with answered(screen, settings=config_file):
+    watch = _Watch(ctx, screen, extend=extend)
+    with answered(screen, watch.interrupted, config_file):
         wishes = {
             Existing.RESUME: resume,
             Existing.EXTEND: extend,
@@ -241,8 +240,7 @@ def run(
         from protect.report.tables import run_summary
         from protect.run import protect_folder
 
-        with _interruptible(ctx, screen, extend=extend) as listener:
-            written = protect_folder(config, listener)
+        written = protect_folder(config, watch.listen)
         if not is_first():
             return
         if json:
@@ -255,33 +253,27 @@ def run(
         raise typer.Exit(ExitCode.NEGATIVE if left_out else ExitCode.OK)
 
 
-@contextmanager
-def _interruptible(ctx: typer.Context, screen: Screen, *, extend: bool) -> Iterator[Listener]:
-    """Give a listener, and say after Ctrl-C what to type.
+class _Watch:
+    """Shows what a run tells, and knows whether it has begun: what lies there is its own then."""
 
-    Until a run has begun it is the same command, since what lies there is not its own.
-    """
-    has_begun = extend
+    def __init__(self, ctx: typer.Context, screen: Screen, *, extend: bool) -> None:
+        self.ctx = ctx
+        self.screen = screen
+        self.extend = extend
+        self.has_begun = extend
 
-    def listen(event: Event) -> None:
-        nonlocal has_begun
-        has_begun |= isinstance(event, PartStarted) and event.number > 1
-        screen.listen(event)
+    def listen(self, event: Event) -> None:
+        """Take one event."""
+        self.has_begun |= isinstance(event, PartStarted) and event.number > 1
+        self.screen.listen(event)
 
-    try:
-        yield listen
-    except KeyboardInterrupt:
-        if has_begun:
-            again = typed(ctx, without=["seed"]) if extend else typed(ctx, *RESUMED)
-            with answered(screen, interrupted=f"go on with: {again}"):
-                raise
-        if is_first():
-            screen.error(
-                ProtectError(
-                    "interrupted before anything was written", f"start again with: {typed(ctx)}"
-                )
+    def interrupted(self) -> ProtectError:
+        """Say what to type after Ctrl-C: the same command, until a run has begun."""
+        if not self.has_begun:
+            return ProtectError(
+                "interrupted before anything was written", f"start again with: {typed(self.ctx)}"
             )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        return kept(typed(self.ctx, without=["seed"]) if self.extend else typed(self.ctx, *RESUMED))
 
 
 def _foretell(config: "RunConfig", screen: Screen, json: bool) -> ExitCode:

@@ -151,6 +151,9 @@ def _problems(
         parameter = keys[key]
         # Logs may be public, and what is no seed may still have the digits of one.
         instead = "" if is_secret(name, parameter.name) else f", not {value!r}"
+        if "" in (value if isinstance(value, list) else [value]):
+            problems.append(f"{name}.{key}: is empty")
+            continue
         if isinstance(value, list | dict) and not getattr(parameter, "multiple", False):
             problems.append(f"{name}.{key}: must be a single value{instead}")
             continue

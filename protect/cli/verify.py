@@ -1,12 +1,13 @@
 """`protect verify`: flags to a config, config to the recipe, report to words and a status."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from protect.cli.answers import answered
+from protect.cli.answers import answered, kept, stopped
 from protect.cli.hints import typed
 from protect.cli.options import (
     METHOD,
@@ -176,8 +177,8 @@ def verify(
     that of its own cells, and 0 if it has none.
     """
     screen = Screen(quiet, no_colour)
-    goes_on = f"go on with: {typed(ctx)}" if cache else ""
-    with answered(screen, interrupted=goes_on, settings=config_file):
+    interrupted = partial(kept, typed(ctx)) if cache else stopped
+    with answered(screen, interrupted, config_file):
         refuse_several("verify", "run it without torchrun; its cells are split by --shard I/N")
         from protect.config.settings import VerifyConfig, build
 

@@ -32,6 +32,7 @@ from protect.config.values import (
     EpsSetting,
     Frozen,
     HardenSetting,
+    PathSetting,
     ShardSetting,
     TimeBudgetSetting,
 )
@@ -53,7 +54,7 @@ class _Machine(Frozen):
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     workers: int | None = Field(None, ge=1, le=256)
     offline: bool = False
-    weights: dict[str, Path] = Field(default_factory=dict)
+    weights: dict[str, PathSetting] = Field(default_factory=dict)
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
 
     @field_serializer("weights")
@@ -132,10 +133,10 @@ class RunConfig(_Machine):
         max_pixels: Pictures of more pixels are refused as decompression bombs.
     """
 
-    source: Path
-    output: Path = DEFAULT_OUTPUT
-    labels: Path | None = None
-    manifest: Path | None = None
+    source: PathSetting
+    output: PathSetting = DEFAULT_OUTPUT
+    labels: PathSetting | None = None
+    manifest: PathSetting | None = None
     eps: EpsSetting = Eps.parse("8/255")
     surrogate: str = DEFAULT_BACKBONE
     preset: Preset = Preset.STANDARD
@@ -250,14 +251,14 @@ class VerifyConfig(_Machine):
         junit: JUnit XML file to write; None for none.
     """
 
-    protected: Path
+    protected: PathSetting
     backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
     tier: Tier | None = None
     modes: tuple[Mode, ...] = ()
     attacks: tuple[str, ...] = ()
-    manifest: Path | None = None
-    clean: Path | None = None
-    test: Path | None = None
+    manifest: PathSetting | None = None
+    clean: PathSetting | None = None
+    test: PathSetting | None = None
     test_fraction: float = Field(0.25, gt=0, lt=1)
     clean_fraction: float = Field(0.05, gt=0, lt=1)
     epochs: int | None = Field(None, ge=1)
@@ -268,11 +269,11 @@ class VerifyConfig(_Machine):
     seed: int = Field(0, ge=0, lt=2**31)
     seeds: int = Field(1, ge=1, le=100)
     cache: bool = True
-    results: Path | None = None
+    results: PathSetting | None = None
     shard: ShardSetting | None = None
     merge: bool = False
-    report: Path | None = None
-    junit: Path | None = None
+    report: PathSetting | None = None
+    junit: PathSetting | None = None
 
     @model_validator(mode="after")
     def _has_backbones(self) -> Self:
@@ -307,9 +308,9 @@ class CheckConfig(Frozen):
         workers: Threads that decode and hash.
     """
 
-    protected: Path
-    source: Path | None = None
-    manifest: Path | None = None
+    protected: PathSetting
+    source: PathSetting | None = None
+    manifest: PathSetting | None = None
     workers: int | None = Field(None, ge=1, le=256)
 
 
@@ -326,10 +327,10 @@ class PreviewConfig(Frozen):
         max_pixels: Larger pictures are refused, where no manifest says what its run allowed.
     """
 
-    protected: Path
-    output: Path
-    manifest: Path | None = None
-    clean: Path | None = None
+    protected: PathSetting
+    output: PathSetting
+    manifest: PathSetting | None = None
+    clean: PathSetting | None = None
     per_class: int = Field(2, ge=1, le=1000)
     classes: tuple[str, ...] = ()
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
@@ -345,7 +346,8 @@ def build(kind: type[Config], **settings: Any) -> Config:
         return kind(**settings)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, item['loc'])) or kind.__name__}: {item['msg']}"
+            f"{'.'.join(map(str, item['loc'])) or kind.__name__}: "
+            + item["msg"].removeprefix("Value error, ")
             for item in error.errors()
         ]
         raise ConfigError("some settings are impossible", "see --help", lines) from None

@@ -6,6 +6,7 @@ Owns the meaning of `--eps`. Must not import torch.
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -28,6 +29,16 @@ class Frozen(BaseModel):
     """Settings that cannot change any more, and that refuse what they do not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _as_path(value: Any) -> Any:
+    """Refuse an empty string, which as a path would be the current folder."""
+    if value == "":
+        raise ValueError("is empty")
+    return value
+
+
+PathSetting = Annotated[Path, BeforeValidator(_as_path)]
 
 
 class Eps(Frozen):

@@ -1,0 +1,25 @@
+"""What is the same of all commands' arguments."""
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+
+class Command(TyperCommand):
+    """A command that takes no empty argument, as `-o "$OUT"` is where OUT was never set.
+
+    As a path it would be the current folder, which nobody meant to protect or to write to.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer has a click of its own
+        """Refuse empty arguments, and parse the rest.
+
+        Raises:
+            UsageError: Naming the flag whose value is empty.
+        """
+        for before, word in zip(["", *args], args, strict=False):
+            flag = word if word.startswith("--") and word.endswith("=") else before
+            if not word or flag is word:
+                name = flag.rstrip("=") if flag.startswith("-") else "an argument"
+                ctx.fail(f"{name} is empty: is a variable of the shell not set?")
+        return super().parse_args(ctx, args)
