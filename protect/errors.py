@@ -7,6 +7,9 @@ flag), and a hint that says what to do next. Only the command line turns it into
 from collections.abc import Sequence
 from enum import IntEnum
 
+GO_ON = "give the same command again, with --resume if it was a run that had begun"
+"""What to type where only the command line knows what was typed."""
+
 
 class ExitCode(IntEnum):
     """Exit status of every command; documented in the README and stable."""

@@ -17,7 +17,7 @@ from protect.config.choices import Rights
 from protect.data.decode import Picture, decode, row_bands
 from protect.data.discover import Sample
 from protect.documents.manifest import ImageRecord, status_of
-from protect.errors import ImageRefused, InputError, OutputError
+from protect.errors import GO_ON, ImageRefused, InputError, OutputError
 from protect.noise import Noise
 from protect.output.encode import encode_png
 from protect.output.quality import measure
@@ -140,8 +140,7 @@ class Writer:
         except ImageRefused as refusal:
             raise InputError(
                 f"{sample.path} has changed since it was read, and {refusal.message}",
-                f"{refusal.hint or 'put it back'}, then give the same command again, with --resume "
-                "if it was a run that had begun",
+                f"{refusal.hint or 'put it back'}, then {GO_ON}",
             ) from None
         pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)

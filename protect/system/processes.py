@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from protect.errors import ConfigError, MachineError, ProcessLost
+from protect.errors import GO_ON, ConfigError, MachineError, ProcessLost
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -135,7 +135,7 @@ def others() -> Iterator[None]:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProcessLost(
             f"another process of this run has ended or does not answer: {first_line}",
-            "it says why itself, or torchrun does; then go on with the same command and --resume",
+            f"it says why itself, or torchrun does; then {GO_ON}",
         ) from None
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any, Generic, Self, TypeVar
 
-from protect.errors import MachineError
+from protect.errors import GO_ON, MachineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,7 +105,7 @@ class _Worker:
         except (OSError, EOFError, pickle.UnpicklingError):
             raise MachineError(
                 f"a process that was to help has ended (status {self._ended()})",
-                "if memory ran out, ask for fewer with --workers; then go on with --resume",
+                f"if memory ran out, ask for fewer with --workers; then {GO_ON}",
             ) from None
         if isinstance(answer, _Failed):
             raise answer.error
