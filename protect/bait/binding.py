@@ -71,8 +71,8 @@ def refitted_logits(features: Tensor, y: Tensor, queries: Tensor, classes: int) 
     ridges = torch.tensor(RIDGES, dtype=features.dtype, device=features.device)[:, None, None]
     eye = torch.eye(len(y), dtype=features.dtype, device=features.device)
     weights = torch.linalg.solve(inner + ridges * eye, answers.expand(len(RIDGES), -1, -1))
-    similar = (queries - centre) @ centred.T / scale
-    logits: Tensor = SHARPNESS * similar @ weights
+    heads = centred.T @ weights / scale
+    logits: Tensor = SHARPNESS * (queries - centre) @ heads
     return logits
 
 

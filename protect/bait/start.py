@@ -42,6 +42,9 @@ from protect.system.shards import as_one_batch, own, whole
 
 FEWEST = 6
 """Pictures of each class that a head is fitted to."""
+ASKED = 1000
+"""Clean pictures of all classes together that heads are asked about. They carry no texture, so that
+they are shown but once; of few, the choice that misleads most misleads little beside them."""
 SMALLEST_BATCH = 16
 """What is left of the pictures joins the batch before, if it is less: it has no statistics."""
 PASSES = 3
@@ -69,8 +72,10 @@ def pictures_of_each(shown: int, classes: int) -> int:
     return shown // (size_of_alphabet(classes) * classes)
 
 
-def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generator) -> list[Tensor]:
-    """Draw `count` pictures of each class to carry textures, and as many to stay clean.
+def draw_pictures(
+    labels: Tensor, classes: int, count: int, asked: int, draws: torch.Generator
+) -> list[Tensor]:
+    """Draw `count` pictures of each class to carry textures, and up to `asked` to stay clean.
 
     Returns:
         Two lists of numbers of pictures, sorted by class; of a class with few the same are in both.
@@ -80,7 +85,8 @@ def draw_pictures(labels: Tensor, classes: int, count: int, draws: torch.Generat
         members = (labels == k).nonzero()[:, 0]
         members = members[torch.randperm(len(members), generator=draws)]
         carrying.append(members[:count])
-        clean.append(members[max(len(members) - count, 0) :])
+        others = max(min(count, len(members) - count), 0)
+        clean.append(members[others : others + asked])
     return [torch.cat(carrying), torch.cat(clean)]
 
 
@@ -107,7 +113,8 @@ class Search:
         views: What is done to pictures before the network sees them.
         sizes: Two, in pixels, at which it sees them: at the first as they are, at the last in every
             view. The table is then one of `broad_start`. None for the size that it has.
-        each: How many pictures of each class are shown with every texture.
+        each: How many pictures of each class are shown with every texture; at least as many others
+            are shown clean.
         batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
 
@@ -142,7 +149,9 @@ class Search:
         self.seed = seed
         self.classes = len(patterns.weight)
         self.textures = size_of_alphabet(self.classes)
-        self.carrying, self.clean = draw_pictures(pictures.labels, self.classes, each, self.draws)
+        self.carrying, self.clean = draw_pictures(
+            pictures.labels, self.classes, each, max(each, ASKED // self.classes), self.draws
+        )
         if len(self.carrying) < place().count:
             raise ConfigError(
                 f"the search among textures has {len(self.carrying)} pictures to show, and "
@@ -188,13 +197,14 @@ class Search:
         choosing = time.perf_counter() - before
         compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
         return Cost(
-            drawing + showing * self._passes(self.textures) / self._passes(1) + choosing * compared,
+            drawing + showing * self._shown(self.textures) / self._shown(1) + choosing * compared,
             self.textures * sum(looks.carrying.nbytes for looks in shown),
         )
 
-    def _passes(self, textures: int) -> int:
-        """Return how often a view shows the pictures, with so many textures and clean."""
-        return len(self.networks) * (textures + 1) + (len(self.networks) - 1) * PASSES
+    def _shown(self, textures: int) -> int:
+        """Return how many pictures a view shows, with so many textures and clean."""
+        with_textures = len(self.networks) * textures + (len(self.networks) - 1) * PASSES
+        return with_textures * len(self.carrying) + len(self.networks) * len(self.clean)
 
     def _show_all(self, chosen: Sequence[int], tell: Callable[[], None]) -> list[Shown]:
         shown = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bait.test_engine import Net, make_engine
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from protect.bait.harden import (
@@ -69,6 +69,16 @@ def test_grey_is_pillows():
     ours = grey(pixels, draws())
     assert torch.equal(ours[0, 0], ours[0, 2])
     assert np.abs(ours[0, 0].numpy() - np.asarray(theirs)).max() <= 1
+
+
+def test_the_blur_is_pillows():
+    pixels = pictures()[:1]
+    picture = Image.fromarray(pixels[0].permute(1, 2, 0).numpy().astype(np.uint8))
+    theirs = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.5)), np.float32)
+    ours = blurred(pixels, draws())[0].permute(1, 2, 0).numpy()
+    inside = np.s_[5:-5, 5:-5]  # theirs goes by repeated averages, and has another edge
+    assert np.abs(ours - theirs)[inside].max() < 4
+    assert np.abs(np.asarray(picture, np.float32) - theirs)[inside].max() > 60
 
 
 @pytest.mark.parametrize("view", [blurred, coarser])

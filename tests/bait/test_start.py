@@ -365,8 +365,35 @@ def test_fewer_pictures_than_processes_are_refused(monkeypatch):
 
 def test_pictures_are_drawn_class_by_class():
     labels = torch.tensor([0] * 30 + [1] * 5 + [2] * 2)
-    carrying, clean = draw_pictures(labels, 3, 4, draws())
+    carrying, clean = draw_pictures(labels, 3, 4, 20, draws())
     assert labels[carrying].tolist() == [0] * 4 + [1] * 4 + [2] * 2
-    assert labels[clean].tolist() == [0] * 4 + [1] * 4 + [2] * 2
-    assert not set(carrying[:4].tolist()) & set(clean[:4].tolist())
+    assert labels[clean].tolist() == [0] * 20 + [1] * 4 + [2] * 2
+    assert not set(carrying[:4].tolist()) & set(clean[:20].tolist())
+    assert len(set(clean.tolist())) == len(clean)
     assert sorted(carrying[-2:].tolist()) == sorted(clean[-2:].tolist()) == [35, 36]
+
+
+@pytest.mark.parametrize("members", [1, 4, 5, 7, 8, 9, 27, 28, 40])
+def test_clean_pictures_carry_no_texture_where_there_are_others(members):
+    """So many as are asked for, and never fewer than carry one."""
+    carrying, clean = draw_pictures(torch.zeros(members).long(), 1, 4, 20, draws())
+    both = set(carrying.tolist()) & set(clean.tolist())
+    assert len(carrying) == min(members, 4)
+    assert len(clean) == min(members, max(members - 4, 4), 20)
+    assert len(both) == max(len(carrying) + len(clean) - members, 0)
+
+
+def test_heads_are_asked_about_many_more_pictures_than_they_are_fitted_to():
+    """As they carry no texture: each is shown once to each network in each view."""
+    found = search(each=FEWEST)
+    assert len(found.carrying) == CLASSES * FEWEST
+    assert len(found.clean) == len(pictures()) - len(found.carrying) > 2 * len(found.carrying)
+    assert not set(found.clean.tolist()) & set(found.carrying.tolist())
+    shown = found.show(found.surrogate, plain, [0], lambda: None)
+    assert len(shown.clean) == len(found.labels.clean) == len(found.clean)
+
+
+def test_a_class_is_asked_about_by_its_share_of_what_there_is_time_for(monkeypatch):
+    monkeypatch.setattr(start, "ASKED", CLASSES * 9 + 2)
+    found = search(each=FEWEST)
+    assert found.pictures.labels[found.clean].bincount().tolist() == [9] * CLASSES
