@@ -19,7 +19,7 @@ from protect.bait.batches import batch_that_fits, known_memory, wanted_batch
 from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.bait.patterns import BEND, ClassPatterns, random_start, shifts_of
-from protect.bait.start import Search, most_classes, pictures_of_each
+from protect.bait.start import Search, clean_of_each, most_classes, pictures_of_each
 from protect.bait.state import pack, unpack
 from protect.bait.targets import POLICIES
 from protect.config.choices import Binding, NoiseMode, Preset
@@ -154,8 +154,11 @@ def _shown(preset: Preset) -> int:
 
 
 def pictures_to_search(config: RunConfig, classes: int) -> int:
-    """Return how many pictures a search shows of all classes; 0 where nothing is searched."""
-    return searched_pictures(config, classes) * classes if config.textured else 0
+    """Return how many pictures a search draws of all classes; 0 where nothing is searched."""
+    if not config.textured:
+        return 0
+    each = searched_pictures(config, classes)
+    return (each + clean_of_each(each, classes)) * classes
 
 
 def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunConfig:

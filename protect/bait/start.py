@@ -72,6 +72,11 @@ def pictures_of_each(shown: int, classes: int) -> int:
     return shown // (size_of_alphabet(classes) * classes)
 
 
+def clean_of_each(each: int, classes: int) -> int:
+    """Return how many clean pictures of each class heads are asked about, if so many carry one."""
+    return max(each, ASKED // classes)
+
+
 def draw_pictures(
     labels: Tensor, classes: int, count: int, asked: int, draws: torch.Generator
 ) -> list[Tensor]:
@@ -150,7 +155,7 @@ class Search:
         self.classes = len(patterns.weight)
         self.textures = size_of_alphabet(self.classes)
         self.carrying, self.clean = draw_pictures(
-            pictures.labels, self.classes, each, max(each, ASKED // self.classes), self.draws
+            pictures.labels, self.classes, each, clean_of_each(each, self.classes), self.draws
         )
         if len(self.carrying) < place().count:
             raise ConfigError(

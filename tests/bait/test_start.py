@@ -26,12 +26,15 @@ from protect.bait.start import (
     FEWEST,
     SMALLEST_BATCH,
     Search,
+    clean_of_each,
     draw_pictures,
     pictures_of_each,
 )
 from protect.bait.textures import BROAD_TILE, TILE, kept_by_jpeg
 from protect.config.choices import Harden
+from protect.config.settings import RunConfig
 from protect.errors import ConfigError
+from protect.generation import pictures_to_search, searched_pictures
 from protect.system.processes import Place
 
 CLASSES, SIDE, EACH, BUDGET = 3, 32, 12, 8
@@ -391,6 +394,15 @@ def test_heads_are_asked_about_many_more_pictures_than_they_are_fitted_to():
     assert not set(found.clean.tolist()) & set(found.carrying.tolist())
     shown = found.show(found.surrogate, plain, [0], lambda: None)
     assert len(shown.clean) == len(found.labels.clean) == len(found.clean)
+
+
+@pytest.mark.parametrize("classes", [2, 7, 10, 26])
+def test_a_dry_run_keeps_as_many_pictures_as_a_search_draws(classes):
+    config = RunConfig(source="x", harden="jpeg")
+    labels = torch.arange(classes).repeat(2000)
+    each = searched_pictures(config, classes)
+    drawn = draw_pictures(labels, classes, each, clean_of_each(each, classes), draws())
+    assert len(torch.cat(drawn).unique()) == pictures_to_search(config, classes)
 
 
 def test_a_class_is_asked_about_by_its_share_of_what_there_is_time_for(monkeypatch):
