@@ -150,7 +150,9 @@ def _row(pair: _Pair, protected: Path, originals: Path, max_pixels: int) -> Row:
         published = decode(path, max_pixels)
         quality = compare(original, published).quality
     except ImageRefused as refusal:
-        raise InputError(f"{path}: {refusal.message}", f"see `protect check {protected}`") from None
+        raise InputError(
+            f"{path}: {refusal.message}", "see what `protect check` says of this folder"
+        ) from None
     before, after = shown(as_rgb(original.pixels)), shown(as_rgb(published.pixels))
     said = ShownPair(
         label=pair.label,

@@ -97,7 +97,7 @@ def _published(protected: Path, record: ImageRecord) -> bytes:
     data = path.read_bytes() if is_within(path, protected) and path.is_file() else b""
     if sha256_of_bytes(data) != record.output_sha256:
         raise InputError(
-            f"{path} is not what its manifest says", f"see `protect check {protected}`"
+            f"{path} is not what its manifest says", "see what `protect check` says of this folder"
         )
     return data
 
