@@ -18,8 +18,8 @@ QUALITY = 10
 """Of JPEG. What it leaves, gentler compression leaves too."""
 LUMA = (0.299, 0.587, 0.114)
 """Of ITU-R 601, as Pillow makes grey."""
-BLUR = 1.5
-"""Deviation of the Gaussian in pixels. What it leaves, gentler ones leave too."""
+LARGEST_BLUR = 1.5
+"""Deviation of the Gaussian in pixels."""
 
 View = Callable[[Tensor, torch.Generator], Tensor]
 """Takes (B, 3, H, W), float in [0, 255], to the same."""
@@ -47,11 +47,25 @@ def grey(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
     return torch.einsum("j,bjhw->bhw", weights, pixels)[:, None].expand_as(pixels)
 
 
-def blurred(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
-    """Blur with a Gaussian."""
-    reach = min(round(3 * BLUR) + 1, *(side - 1 for side in pixels.shape[-2:]))
+def blurred(pixels: Tensor, draws: torch.Generator) -> Tensor:
+    """Blur with a Gaussian of a width that is drawn."""
+    return _blur(pixels, LARGEST_BLUR * max(float(torch.rand((), generator=draws)), 0.1))
+
+
+def most_blurred(pixels: Tensor, draws: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Blur with the widest Gaussian."""
+    return _blur(pixels, LARGEST_BLUR)
+
+
+def at_most(view: View) -> View:
+    """Return a change at its strongest, where its strength is drawn."""
+    return most_blurred if view is blurred else view
+
+
+def _blur(pixels: Tensor, sigma: float) -> Tensor:
+    reach = min(round(3 * sigma) + 1, *(side - 1 for side in pixels.shape[-2:]))
     places = torch.arange(-reach, reach + 1, device=pixels.device, dtype=pixels.dtype)
-    taps = torch.exp(-0.5 * (places / BLUR) ** 2)
+    taps = torch.exp(-0.5 * (places / sigma) ** 2)
     taps = (taps / taps.sum()).expand(3, 1, 1, -1)
     padded = F.pad(pixels, (reach,) * 4, mode="reflect")
     across = F.conv2d(padded, taps, groups=3)

@@ -30,7 +30,7 @@ from protect.bait.choice import (
     misled,
     taken_for_themselves,
 )
-from protect.bait.harden import View, plain
+from protect.bait.harden import View, at_most, plain
 from protect.bait.looks import Pictures
 from protect.bait.patterns import ClassPatterns
 from protect.budget import publish
@@ -118,8 +118,8 @@ class Search:
         views: What is done to pictures before the network sees them.
         sizes: Two, in pixels, at which it sees them: at the first as they are, at the last in every
             view. The table is then one of `broad_start`. None for the size that it has.
-        each: How many pictures of each class are shown with every texture; at least as many others
-            are shown clean.
+        each: How many pictures of each class are shown with every texture; as many others are shown
+            clean, and `clean_of_each` at one size.
         batch_size: Pictures that the network is shown at once.
         seed: Of every draw.
 
@@ -146,8 +146,11 @@ class Search:
         self.patterns = patterns
         self.pictures = pictures
         self.sizes = sizes
-        smallest = sizes[-1] if sizes else None
-        self.looks = [(plain, size) for size in sizes[:-1]] + [(view, smallest) for view in views]
+        asked = clean_of_each(each, len(patterns.weight))
+        self.looks: list[tuple[View, int | None]] = [(at_most(view), None) for view in views]
+        if sizes:  # asking more, and through the whole blur, was no better there (tried.md)
+            self.looks = [(plain, sizes[0]), *((view, sizes[-1]) for view in views)]
+            asked = each
         self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")
@@ -155,7 +158,7 @@ class Search:
         self.classes = len(patterns.weight)
         self.textures = size_of_alphabet(self.classes)
         self.carrying, self.clean = draw_pictures(
-            pictures.labels, self.classes, each, clean_of_each(each, self.classes), self.draws
+            pictures.labels, self.classes, each, asked, self.draws
         )
         if len(self.carrying) < place().count:
             raise ConfigError(

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from protect.bait.harden import (
     VIEWS,
+    at_most,
     blurred,
     coarser,
     compressed,
     displaced,
     grey,
+    most_blurred,
     plain,
     views_of,
 )
@@ -23,7 +25,7 @@ from protect.config.settings import RunConfig
 from protect.errors import ConfigError
 
 SIDE = 32
-ALL = [view for views in VIEWS.values() for view in views]
+ALL = [most_blurred, *(view for views in VIEWS.values() for view in views)]
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -75,13 +77,24 @@ def test_the_blur_is_pillows():
     pixels = pictures()[:1]
     picture = Image.fromarray(pixels[0].permute(1, 2, 0).numpy().astype(np.uint8))
     theirs = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.5)), np.float32)
-    ours = blurred(pixels, draws())[0].permute(1, 2, 0).numpy()
+    ours = most_blurred(pixels, draws())[0].permute(1, 2, 0).numpy()
     inside = np.s_[5:-5, 5:-5]  # theirs goes by repeated averages, and has another edge
     assert np.abs(ours - theirs)[inside].max() < 4
     assert np.abs(np.asarray(picture, np.float32) - theirs)[inside].max() > 60
 
 
-@pytest.mark.parametrize("view", [blurred, coarser])
+def test_at_most_a_blur_is_as_wide_as_the_widest_that_is_drawn():
+    pixels = pictures()
+    widest = most_blurred(pixels, draws())
+    assert at_most(blurred) is most_blurred
+    assert all(at_most(view) is view for view in ALL if view is not blurred)
+    drawn = [blurred(pixels, draws(seed)) for seed in range(30)]
+    assert min(energy(each - each.mean()) for each in drawn) >= energy(widest - widest.mean())
+    assert min(energy(each - widest) for each in drawn) < 0.05 * energy(pixels - widest)
+    assert max(energy(each - widest) for each in drawn) > 0.5 * energy(pixels - widest)
+
+
+@pytest.mark.parametrize("view", [blurred, most_blurred, coarser])
 def test_fine_checks_are_washed_out_and_slow_waves_stay(view):
     place = torch.arange(float(SIDE))
     checks = ((place[:, None] + place[None]) % 2 * 2 - 1).expand(1, 3, -1, -1)

@@ -20,7 +20,7 @@ from protect.bait.alphabet import (
     new_alphabet,
 )
 from protect.bait.choice import Classes, Shown, choose, misled, taken_for_themselves
-from protect.bait.harden import QUALITY, plain, views_of
+from protect.bait.harden import QUALITY, at_most, plain, views_of
 from protect.bait.patterns import BEND, ClassPatterns
 from protect.bait.start import (
     FEWEST,
@@ -394,6 +394,17 @@ def test_heads_are_asked_about_many_more_pictures_than_they_are_fitted_to():
     assert not set(found.clean.tolist()) & set(found.carrying.tolist())
     shown = found.show(found.surrogate, plain, [0], lambda: None)
     assert len(shown.clean) == len(found.labels.clean) == len(found.clean)
+
+
+def test_at_two_sizes_as_many_are_asked_about_as_carry_and_blurs_are_drawn():
+    """More of both misled less there."""
+    views = views_of([Harden.BLUR])
+    one = search(each=FEWEST, views=views)
+    two = search(each=FEWEST, views=views, sizes=(224, 96), patterns=broad_patterns())
+    assert len(two.clean) == len(two.carrying) < len(one.clean)
+    assert [view for view, _ in two.looks] == [plain, *views]
+    assert [view for view, _ in one.looks] == [at_most(view) for view in views] != views
+    assert {size for _, size in one.looks} == {None}
 
 
 @pytest.mark.parametrize("classes", [2, 7, 10, 26])
