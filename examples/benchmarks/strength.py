@@ -11,6 +11,7 @@ interrupted benchmark goes on and a wider one only runs what is new.
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -24,7 +25,7 @@ from harness.yardsticks import YARDSTICKS, Yardstick
 from methods import METHODS, Method, ProtectRun
 
 from protect import VerifyReport
-from protect.cli.answers import answered
+from protect.cli.answers import answered, kept
 from protect.cli.options import Device, Quiet, Seed, Size, WeightFiles, Workers, weight_files
 from protect.config.values import Eps
 from protect.console import Screen
@@ -167,7 +168,7 @@ def main(
 ) -> None:
     """Compare methods by what victims learn from their pictures, under attacks on the noise."""
     shown = Screen(quiet)
-    with answered(shown, "repeat the command to go on"):
+    with answered(shown, partial(kept, "the same command")):
         methods = named("method", METHODS, method)
         if quick:
             methods = {name: chosen.least() for name, chosen in methods.items()}
