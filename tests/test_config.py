@@ -215,6 +215,22 @@ def test_no_command_takes_an_empty_word_for_a_path(name, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_said_twice_is_not_empty(name, tmp_path):
+    """Nor is the path after a flag without a value that of the flag."""
+    switches = [
+        flag
+        for parameter in COMMANDS[name].params
+        for flag in parameter.opts
+        if getattr(parameter, "is_flag", False)
+    ]
+    assert len(switches) > 1
+    for flag in switches:
+        result = cli(name, tmp_path / "nowhere", flag, flag, "=", "x=", "x=", "--no-such")
+        assert "is empty" not in result.stderr
+        assert "an argument is empty" in cli(name, flag, "").stderr
+
+
 @pytest.mark.parametrize("kind", [RunConfig, VerifyConfig, CheckConfig, PreviewConfig])
 def test_no_empty_path_is_the_current_folder(kind):
     paths = [name for name, field in kind.model_fields.items() if "Path" in str(field.annotation)]

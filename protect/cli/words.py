@@ -17,9 +17,16 @@ class Command(TyperCommand):
         Raises:
             UsageError: Naming the flag whose value is empty.
         """
+        takes_value = {
+            flag
+            for parameter in self.params
+            for flag in parameter.opts
+            if not getattr(parameter, "is_flag", False)
+        }
         for before, word in zip(["", *args], args, strict=False):
-            flag = word if word.startswith("--") and word.endswith("=") else before
-            if not word or flag is word:
-                name = flag.rstrip("=") if flag.startswith("-") else "an argument"
-                ctx.fail(f"{name} is empty: is a variable of the shell not set?")
+            named = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else None
+            if not word:
+                named = before if before in takes_value else "an argument"
+            if named is not None:
+                ctx.fail(f"{named} is empty: is a variable of the shell not set?")
         return super().parse_args(ctx, args)

@@ -114,7 +114,7 @@ def test_the_words_of_a_shard_are_of_that_shard(done):
         (("--shard", "x"), "--shard 1/4"),
         (("--shard", "1/2/3"), "--shard 1/4"),
         (("--shard", "-1/3"), "--shard 1/4"),
-        (("--shard", ""), "--shard 1/4"),
+        (("--shard", ""), "--shard is empty"),
         (("--shard", "1/2", "--merge"), "exclude each other"),
         (("--shard", "1/2", "--no-cache"), "leave --no-cache out"),
         (("--merge", "--no-cache"), "leave --no-cache out"),
