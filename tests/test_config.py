@@ -229,6 +229,8 @@ def test_what_is_said_twice_is_not_empty(name, tmp_path):
         result = cli(name, tmp_path / "nowhere", flag, flag, "=", "x=", "x=", "--no-such")
         assert "is empty" not in result.stderr
         assert "an argument is empty" in cli(name, flag, "").stderr
+    for argument in (p.name for p in COMMANDS[name].params if p.param_type_name == "argument"):
+        assert "an argument is empty" in cli(name, argument, "").stderr
 
 
 @pytest.mark.parametrize("kind", [RunConfig, VerifyConfig, CheckConfig, PreviewConfig])

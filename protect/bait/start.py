@@ -146,16 +146,18 @@ class Search:
         self.patterns = patterns
         self.pictures = pictures
         self.sizes = sizes
-        asked = clean_of_each(each, len(patterns.weight))
-        self.looks: list[tuple[View, int | None]] = [(at_most(view), None) for view in views]
+        self.classes = len(patterns.weight)
+        self.looks: list[tuple[View, int | None]]
         if sizes:  # asking more, and through the whole blur, was no better there (tried.md)
             self.looks = [(plain, sizes[0]), *((view, sizes[-1]) for view in views)]
             asked = each
+        else:
+            self.looks = [(at_most(view), None) for view in views]
+            asked = clean_of_each(each, self.classes)
         self.batch_size = batch_size
         self.device = patterns.weight.device
         self.draws = generator(seed, "textures")
         self.seed = seed
-        self.classes = len(patterns.weight)
         self.textures = size_of_alphabet(self.classes)
         self.carrying, self.clean = draw_pictures(
             pictures.labels, self.classes, each, asked, self.draws
@@ -205,11 +207,13 @@ class Search:
         choosing = time.perf_counter() - before
         compared = RANDOM_CHOICES + SWEEPS * self.classes * self.textures
         return Cost(
-            drawing + showing * self._shown(self.textures) / self._shown(1) + choosing * compared,
+            drawing
+            + showing * self._looked_at(self.textures) / self._looked_at(1)
+            + choosing * compared,
             self.textures * sum(looks.carrying.nbytes for looks in shown),
         )
 
-    def _shown(self, textures: int) -> int:
+    def _looked_at(self, textures: int) -> int:
         """Return how many pictures a view shows, with so many textures and clean."""
         with_textures = len(self.networks) * textures + (len(self.networks) - 1) * PASSES
         return with_textures * len(self.carrying) + len(self.networks) * len(self.clean)

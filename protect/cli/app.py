@@ -1,5 +1,6 @@
 """Which commands there are."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -23,38 +24,32 @@ app = typer.Typer(
 )
 
 
-def _examples(*commands: str) -> str:
-    """Return what stands below a help: one example a paragraph."""
-    return "\n\n".join(["Examples:", *commands])
+def _add(command: Callable[..., None], *examples: str) -> None:
+    """Add a command, with examples below its help, one a paragraph."""
+    app.command(cls=Command, epilog="\n\n".join(["Examples:", *examples]))(command)
 
 
-app.command(
-    cls=Command,
-    epilog=_examples(
-        "protect run ./photos --eps 8/255",
-        "protect run ./photos -o ./public --on-error skip --dry-run",
-        "protect run --config protect.toml",
-    ),
-)(run)
-app.command(
-    cls=Command,
-    epilog=_examples(
-        "protect verify ./protected --backbone vit_b_16",
-        "protect verify ./protected --tier ci --junit results.xml",
-        "protect verify ./others --clean ./photos",
-    ),
-)(verify)
-app.command(
-    cls=Command,
-    epilog=_examples(
-        "protect preview ./protected -o sheet.png",
-        "protect preview ./protected -o cats.png --class cat --per-class 8",
-    ),
-)(preview)
-app.command(cls=Command, epilog=_examples("protect check ./protected"))(check)
-app.command(cls=Command, epilog=_examples("protect backbones vit"))(backbones)
-app.command(cls=Command, epilog=_examples("protect unpack ./shards -o ./photos"))(unpack)
-app.command(cls=Command, epilog=_examples("protect pack ./protected ./shards -o ./published"))(pack)
+_add(
+    run,
+    "protect run ./photos --eps 8/255",
+    "protect run ./photos -o ./public --on-error skip --dry-run",
+    "protect run --config protect.toml",
+)
+_add(
+    verify,
+    "protect verify ./protected --backbone vit_b_16",
+    "protect verify ./protected --tier ci --junit results.xml",
+    "protect verify ./others --clean ./photos",
+)
+_add(
+    preview,
+    "protect preview ./protected -o sheet.png",
+    "protect preview ./protected -o cats.png --class cat --per-class 8",
+)
+_add(check, "protect check ./protected")
+_add(backbones, "protect backbones vit")
+_add(unpack, "protect unpack ./shards -o ./photos")
+_add(pack, "protect pack ./protected ./shards -o ./published")
 
 
 def _version(wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """What is the same of all commands' arguments."""
 
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand
@@ -21,12 +22,14 @@ class Command(TyperCommand):
             flag
             for parameter in self.params
             for flag in parameter.opts
-            if not getattr(parameter, "is_flag", False)
+            if parameter.param_type_name == "option" and not getattr(parameter, "is_flag", False)
         }
-        for before, word in zip(["", *args], args, strict=False):
-            named = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else None
+        for before, word in pairwise(["", *args]):
             if not word:
-                named = before if before in takes_value else "an argument"
-            if named is not None:
-                ctx.fail(f"{named} is empty: is a variable of the shell not set?")
+                empty = before if before in takes_value else "an argument"
+            elif word.startswith("--") and word.endswith("="):
+                empty = word[:-1]
+            else:
+                continue
+            ctx.fail(f"{empty} is empty: is a variable of the shell not set?")
         return super().parse_args(ctx, args)
