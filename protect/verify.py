@@ -120,13 +120,14 @@ def verify_folder(config: VerifyConfig, listener: Listener = ignore) -> VerifyRe
         cells = []
         for number, cell in enumerate(plans, start=1):
             listener(PartStarted(number, len(plans)))
-            cells.append(run_cell(cell, bench, chance, config.max_retained, doubt))
+            cells.append(run_cell(cell, bench, config, chance, doubt))
 
     # 5. The verdict is the worst of what was run.
     report = VerifyReport(
         verdict=overall([cell.verdict for cell in cells]),
         tier="own" if config.modes or config.attacks else (config.tier or Tier.QUICK).value,
         max_retained=config.max_retained,
+        every_class=config.every_class,
         worst=max(range(len(cells)), key=lambda i: _badness(cells[i])),
         cells=tuple(cells),
         not_run=(*_of_other_shards(every, specs), *not_run(every, sizes, room)),

@@ -1,6 +1,7 @@
 """A command line that tests can call, and pictures that any network tells apart."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from protect.cli.app import app
 from protect.data.cache import PixelCache
+from protect.evaluation.learned import Answers, Learned
 
 FAST = ("--size", "32", "--rounds", "3", "-b", "8", "--preset", "quick", "--device", "cpu")
 FAST += ("--targets", "curriculum", "--seed", "0")
@@ -77,3 +79,18 @@ def as_cache(pictures: Tensor, labels: Tensor) -> PixelCache:
     rows = np.arange(len(pictures))
     pixels = pictures.permute(0, 2, 3, 1).numpy()
     return PixelCache(pixels, rows, labels, torch.zeros(len(pictures)).bool())
+
+
+def learned(*shares: float, shown: Sequence[int] = (100, 100), **facts: int | None) -> Learned:
+    """Return a training after whose epochs such a share of each class was answered rightly.
+
+    The other pictures were taken for the class after theirs.
+    """
+
+    def answers(share: float) -> Answers:
+        right = [round(share * count) for count in shown]
+        wrong = [count - hits for count, hits in zip(shown, right, strict=True)]
+        given = [hits + wrong[i - 1] for i, hits in enumerate(right)]
+        return Answers(tuple(shown), tuple(given), tuple(right))
+
+    return Learned(tuple(map(answers, shares)), **facts)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from protect.documents.document import Network, Tool, Weights
 from protect.documents.verify_report import (
     Cell,
+    ClassShare,
     Curve,
     Quality,
     Split,
@@ -72,10 +73,31 @@ def make_cell(
             Curve(protected=(0.11, end + 0.02, end + nudge), control=(0.4, 0.873, 0.861 + nudge))
             for nudge in (0.0, 0.01, -0.01)
         ),
+        "classes": (
+            make_share("cats", share, verdict),
+            make_share("dogs", 0.25 * share, "pass"),
+            make_share("elks", 1.5 * share, "inconclusive", n_test=9),
+            make_share("owls", None, "inconclusive"),
+        ),
         "verdict": verdict,
         "reason": f"retained {share:.2f}, only 0.3 allowed",
     }
     return Cell.model_validate(facts | changes)
+
+
+def make_share(label: str, share: float | None, verdict: Verdict, n_test: int = 250) -> ClassShare:
+    """Return what was learned of a class; None where the control did not learn it."""
+    return ClassShare(
+        label=label,
+        n_test=n_test,
+        learned=0.8 * (share or 0.0),
+        control_learned=0.01 if share is None else 0.8,
+        floor=0.0,
+        retained=share,
+        retained_low=None if share is None else max(0.0, share - 0.1),
+        retained_high=None if share is None else share + 0.1,
+        verdict=verdict,
+    )
 
 
 def make_report(cells: Sequence[Cell] | None = None, **changes: object) -> VerifyReport:
@@ -101,6 +123,7 @@ def make_report(cells: Sequence[Cell] | None = None, **changes: object) -> Verif
         "verdict": verdict,
         "tier": "ci",
         "max_retained": 0.3,
+        "every_class": False,
         "worst": verdicts.index(verdict),
         "cells": tuple(cells),
         "not_run": ("adversarial training", "research: diffusion purification"),
@@ -141,8 +164,10 @@ def hostile_report() -> VerifyReport:
         update={"weights": Weights(origin=HOSTILE, file=HOSTILE, sha256="0", tag=HOSTILE)}
     )
     training = cell.training.model_copy(update={"trained": HOSTILE, "source": HOSTILE})
-    cell = cell.model_copy(update={"network": network, "training": training})
-    report = make_report([cell, make_cell(attack=HOSTILE, verdict="inconclusive", reason=HOSTILE)])
+    shares = (cell.classes[0].model_copy(update={"label": HOSTILE}), *cell.classes[1:])
+    cell = cell.model_copy(update={"network": network, "training": training, "classes": shares})
+    other = make_cell(attack=HOSTILE, verdict="inconclusive", reason=HOSTILE, classes=shares)
+    report = make_report([cell, other])
     return report.model_copy(
         update={
             "tier": HOSTILE,

@@ -87,6 +87,13 @@ def verify(
         float,
         typer.Option(help="Largest share of the control's learning that counts as protected."),
     ] = 0.3,
+    every_class: Annotated[
+        bool,
+        typer.Option(
+            "--every-class",
+            help="Pass only if of no single class more is retained, either.",
+        ),
+    ] = False,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -195,6 +202,7 @@ def verify(
             test_fraction=test_fraction,
             clean_fraction=clean_fraction,
             max_retained=max_retained,
+            every_class=every_class,
             epochs=epochs,
             lr=lr,
             batch_size=batch_size,

@@ -164,6 +164,11 @@ class RunConfig(_Machine):
                 "leave --time-budget out; --preset quick searches least, and --dry-run says how "
                 "long it takes",
             )
+        if self.textured and self.rounds is None and self.wants_rounds:
+            raise ConfigError(
+                "--targets and outer_steps belong to rounds, and --harden jpeg does none",
+                "add --rounds N, which are done after its search, or leave one of them out",
+            )
         return self
 
     @property
@@ -240,6 +245,7 @@ class VerifyConfig(_Machine):
         size: Side in pixels of the network's input; None for the size that `run` used, or the
             network's own where it accepts one only.
         max_retained: Largest share of the control's learning that still counts as protected.
+        every_class: A cell passes only if each of its classes does too.
         seed: Of the split, the new heads, the batches and the augmentation.
         seeds: How many times each cell is trained, with seeds from `seed` on.
         cache: Keep finished trainings, and find them again.
@@ -266,6 +272,7 @@ class VerifyConfig(_Machine):
     lr: float | None = Field(None, gt=0, le=LARGEST_RATE)
     size: int | None = Field(None, ge=32, le=1024)
     max_retained: float = Field(0.3, ge=0, le=1)
+    every_class: bool = False
     seed: int = Field(0, ge=0, lt=2**31)
     seeds: int = Field(1, ge=1, le=100)
     cache: bool = True

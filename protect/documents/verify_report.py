@@ -95,6 +95,38 @@ class Quality(Document):
         )
 
 
+class ClassShare(Document):
+    """What was learned of one class, beside the control.
+
+    Learned is the share of its test pictures that get its name, less the share of all others that
+    get it too (informedness; Youden's index, 1950): 1 for a class that is known, 0 for one whose
+    name says nothing, however often it is given. Means over the seeds, each at its peak. Where all
+    classes have as many test pictures, the mean over the classes is the accuracy above chance.
+
+    Attributes:
+        label: Name of the class.
+        n_test: Its test pictures, at least 1.
+        learned: After training on the protected pictures, in [-1, 1].
+        control_learned: After training on the originals.
+        floor: Without the protected pictures: 0, or what a stranger's few clean pictures give.
+        retained: `(learned - floor) / (control_learned - floor)`, at least 0; None where the
+            control may not have learned the class.
+        retained_low: Lower end of its 95 % interval, as that of a cell.
+        retained_high: Upper end of it.
+        verdict: As of a cell; "inconclusive" also where there are fewer than 10 test pictures.
+    """
+
+    label: str
+    n_test: int
+    learned: float
+    control_learned: float
+    floor: float
+    retained: float | None
+    retained_low: float | None
+    retained_high: float | None
+    verdict: Verdict
+
+
 class Cell(Document):
     """One backbone trained in one way under one attack, beside its control.
 
@@ -114,16 +146,17 @@ class Cell(Document):
         retained: `(peak - floor) / (control_peak - floor)`, at least 0; None where the
             control did not learn.
         retained_low: Lower end of its 95 % interval (MOVER-R), from those of the two accuracies:
-            Wilson on the test count, and where there are several seeds the wider of that and
-            Student's interval over them.
+            Wilson on the test count, and where there are several seeds Student's interval over
+            them as well; the errors of both are added by their squares.
         retained_high: Upper end of it.
         n_train: Training pictures.
         n_test: Test pictures.
         seeds: Seeds that were run.
-        seconds: Wall clock of both trainings.
+        seconds: Wall clock of all its trainings.
         network: The backbone as it was used.
         training: The recipe, the same for the control.
         curves: Accuracy by epoch, one pair a seed.
+        classes: The same class by class, of those with test pictures, in the order of their names.
         verdict: Of this cell.
         reason: The verdict in words.
     """
@@ -147,6 +180,7 @@ class Cell(Document):
     network: Network
     training: Training
     curves: tuple[Curve, ...]
+    classes: tuple[ClassShare, ...]
     verdict: Verdict
     reason: str
 
@@ -177,6 +211,7 @@ class VerifyReport(Document):
         verdict: "pass" only if every cell passed.
         tier: Which cells were asked for: "quick", "ci", "release" or "own" (named one by one).
         max_retained: The threshold.
+        every_class: Whether a cell passes only if each of its classes does too.
         worst: Index of the worst cell.
         cells: One per backbone, mode and attack.
         not_run: Attacks, modes and sizes that this verification did not try.
@@ -192,6 +227,7 @@ class VerifyReport(Document):
     verdict: Verdict
     tier: str
     max_retained: float
+    every_class: bool
     worst: int
     cells: tuple[Cell, ...]
     not_run: tuple[str, ...]

@@ -13,9 +13,10 @@ from protect.data.cache import PixelCache
 from protect.documents.document import Network
 from protect.evaluation.attacks.base import Attack
 from protect.evaluation.attacks.registry import make_attack
-from protect.evaluation.finetune import Examples, Learned, accuracy, fine_tune
+from protect.evaluation.finetune import Examples, answers_to, diverged, fine_tune
 from protect.evaluation.freeze import PartlyFrozen
 from protect.evaluation.journal import Journal, Result
+from protect.evaluation.learned import Learned
 from protect.evaluation.pictures import Arm, Pictures, Prepared
 from protect.evaluation.probe import (
     Features,
@@ -76,7 +77,8 @@ class Bench:
         """Train, unless that was done before.
 
         Returns:
-            Clean-test accuracy by epoch, and the seconds that it took when it was computed.
+            Answers to the test pictures by epoch, and the seconds that it took when it was
+            computed.
         """
         identity = self._identity(training)
         known = self.journal.find(identity)
@@ -126,7 +128,7 @@ class Bench:
             start = time.perf_counter()
             learned = self._train_network(training, backbone)
         seconds = round(time.perf_counter() - start, 2)
-        return Result(learned.curve, seconds, learned.diverged_in)
+        return Result(learned, seconds)
 
     def _train_head(self, training: Training) -> Learned:
         """Train a layer on features of the frozen network.
@@ -175,8 +177,10 @@ class Bench:
         )
         layer = fresh_layer(features, self._classes, training.seed)
         refit(layer, features)
-        refitted = accuracy(layer, tests, CPU, recipe.batch_size)
-        return Learned((0.0,), recipe.epochs) if refitted is None else Learned((refitted,))
+        answers = answers_to(tests, layer, CPU, recipe.batch_size)
+        if answers is None:
+            return diverged(recipe.epochs, tests, self._classes)
+        return Learned((answers,))
 
     def _prepared(self, training: Training, attack: Attack) -> Prepared:
         return self.pictures.prepare(

@@ -10,7 +10,9 @@ from protect.config.settings import VerifyConfig
 from protect.documents.document import Network
 from protect.documents.verify_report import Cell, Curve
 from protect.evaluation.bench import Bench, Training
+from protect.evaluation.by_class import by_class, class_shares
 from protect.evaluation.journal import Result
+from protect.evaluation.learned import Learned
 from protect.evaluation.pictures import Arm, Material
 from protect.evaluation.plan import Spec
 from protect.evaluation.recipes import Recipe, recipe_for
@@ -108,15 +110,15 @@ def _plan_cell(
 
 
 def run_cell(
-    cell: CellPlan, bench: Bench, chance: float, max_retained: float, doubt: str = ""
+    cell: CellPlan, bench: Bench, config: VerifyConfig, chance: float, doubt: str = ""
 ) -> Cell:
     """Train on the originals and on the protected pictures, with every seed, and compare.
 
     Args:
         cell: What to train.
         bench: Where.
+        config: Settings.
         chance: Accuracy of always answering the most frequent test class.
-        max_retained: The threshold, in [0, 1].
         doubt: Why no cell of these pictures may pass; empty if they may.
     """
 
@@ -130,19 +132,29 @@ def run_cell(
             for training in trainings
         ]
 
-    control, protected, alone = run(cell.control), run(cell.protected), run(cell.alone)
+    results = [run(cell.control), run(cell.protected), run(cell.alone)]
+    control, protected, alone = ([result.learned for result in arm] for arm in results)
     floor = max([chance, *([_mean_final(alone)] if alone else [])])
+    class_index = bench.pictures.material.class_index
     n_train, n_test = len(bench.pictures.material.originals), len(bench.pictures.material.test)
     judgement = judge(
-        [max(result.curve) for result in protected],
-        [max(result.curve) for result in control],
+        [learned.best.accuracy for learned in protected],
+        [learned.best.accuracy for learned in control],
         chance=chance,
         floor=floor,
         n_test=n_test,
-        max_retained=max_retained,
+        max_retained=config.max_retained,
         broken=_divergence("the control", control + alone),
         doubt=_divergence("training on the protected pictures", protected) or doubt,
     )
+    classes = class_shares(
+        sorted(class_index, key=class_index.__getitem__),
+        [learned.best for learned in protected],
+        [learned.best for learned in control],
+        [learned.epochs[-1] for learned in alone],
+        config.max_retained,
+    )
+    judgement = by_class(judgement, classes, decides=config.every_class)
     network = cell.control[0].network
     return Cell(
         backbone=network.name,
@@ -160,13 +172,14 @@ def run_cell(
         n_train=n_train,
         n_test=n_test,
         seeds=tuple(training.seed for training in cell.control),
-        seconds=round(sum(result.seconds for result in control + protected + alone), 1),
+        seconds=round(sum(result.seconds for arm in results for result in arm), 1),
         network=network,
         training=cell.recipe.document(),
         curves=tuple(
             Curve(protected=mine.curve, control=theirs.curve)
             for mine, theirs in zip(protected, control, strict=True)
         ),
+        classes=classes,
         verdict=judgement.verdict,
         reason=judgement.reason,
     )
@@ -185,21 +198,22 @@ def _alone(recipe: Recipe, material: Material, config: VerifyConfig) -> Recipe:
         Mode.FULL,
         few,
         epochs=config.epochs,
+        batch_size=config.batch_size,
         lr=config.lr,
         layer_norm=recipe.optimiser == "adamw",
     )
     return replace(full, clean_share=recipe.clean_share)
 
 
-def _divergence(what: str, results: Sequence[Result]) -> str:
+def _divergence(what: str, trainings: Sequence[Learned]) -> str:
     """Say that one of these trainings diverged; empty if none did."""
-    epochs = [result.diverged_in for result in results if result.diverged_in is not None]
+    epochs = [learned.diverged_in for learned in trainings if learned.diverged_in is not None]
     return f"{what} diverged in epoch {min(epochs)}; try a smaller --lr" if epochs else ""
 
 
-def _mean_peak(results: Sequence[Result]) -> float:
-    return fmean(max(result.curve) for result in results)
+def _mean_peak(trainings: Sequence[Learned]) -> float:
+    return fmean(learned.best.accuracy for learned in trainings)
 
 
-def _mean_final(results: Sequence[Result]) -> float:
-    return fmean(result.curve[-1] for result in results)
+def _mean_final(trainings: Sequence[Learned]) -> float:
+    return fmean(learned.epochs[-1].accuracy for learned in trainings)

@@ -1,8 +1,7 @@
 """Train a network on pictures and follow its accuracy on clean ones, epoch by epoch."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -11,25 +10,12 @@ from torch import Tensor, nn
 
 from protect.data.augment import random_crop_flip
 from protect.evaluation.attacks.base import Attack
+from protect.evaluation.learned import Answers, Learned
 from protect.evaluation.recipes import Recipe
 from protect.system.device import batches_fit, generator, global_draws, moved
 
 TEST_BATCH = 256
 """Pictures that are tested at once, where twice a step of the training is not less."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a training gave.
-
-    Attributes:
-        curve: Test accuracy after each epoch, as fractions.
-        diverged_in: Epoch in which the loss or the answers left the finite numbers, where training
-            ended and the curve with it; its accuracy counts as 0. None for a sound training.
-    """
-
-    curve: tuple[float, ...]
-    diverged_in: int | None = None
 
 
 class Examples(Protocol):
@@ -95,7 +81,7 @@ def fine_tune(
         schedule.step()
         return loss.detach()
 
-    curve: list[float] = []
+    epochs: list[Answers] = []
     for epoch in range(recipe.epochs):
         network.train()
         total = torch.zeros((), device=device)
@@ -103,12 +89,25 @@ def fine_tune(
         with global_draws(draws, device), batches_fit(batch_size, smallest=2):
             for index in torch.split(order[: steps * batch_size], batch_size):
                 total += learn(index)
-        measured = accuracy(network, test, device, recipe.batch_size)
-        if measured is None or not math.isfinite(total.item()):
-            return Learned((*curve, 0.0), diverged_in=epoch + 1)
-        curve.append(measured)
-        on_epoch(measured)
-    return Learned(tuple(curve))
+        answers = answers_to(test, network, device, recipe.batch_size)
+        if answers is None or not math.isfinite(total.item()):
+            return diverged(epoch + 1, test, classes, before=epochs)
+        epochs.append(answers)
+        on_epoch(answers.accuracy)
+    return Learned(tuple(epochs))
+
+
+def diverged(epoch: int, test: Examples, classes: int, before: Sequence[Answers] = ()) -> Learned:
+    """Return what a training gave that left the finite numbers.
+
+    Args:
+        epoch: In which it did.
+        test: N examples.
+        classes: K.
+        before: Answers after the sound epochs.
+    """
+    none = Answers.count(test.labels[:0], test.labels, classes)
+    return Learned((*before, none), diverged_in=epoch)
 
 
 def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -129,30 +128,31 @@ def in_test_batches(count: int, batch_size: int) -> tuple[Tensor, ...]:
     return torch.split(torch.arange(count), min(TEST_BATCH, 2 * batch_size))
 
 
-def accuracy(
-    network: nn.Module, test: Examples, device: torch.device, batch_size: int
-) -> float | None:
-    """Return the share of `test` that `network`, in evaluation mode, gets right.
+def answers_to(
+    test: Examples, network: nn.Module, device: torch.device, batch_size: int
+) -> Answers | None:
+    """Ask `network`, in evaluation mode, about all of `test`.
 
     Args:
-        network: Takes what `test` has to logits.
         test: N examples.
+        network: Takes what `test` has to logits (B, K).
         device: Where `network` is.
         batch_size: Of a step of its training.
 
     Returns:
-        A fraction; None if any answer is not finite, since that is none at all and yet would count
-        as the first class.
+        Its answers; None if any is not finite, since that is none at all and yet would count as the
+        first class.
     """
     network.eval()
-    right = torch.zeros((), dtype=torch.int64, device=device)
     finite = torch.ones((), dtype=torch.bool, device=device)
+    parts = []
     with torch.no_grad():
         for index in in_test_batches(len(test), batch_size):
             logits = answer(network, load(test, index, device), device)
-            right += (logits.argmax(dim=1) == test.labels[index].to(device)).sum()
+            parts.append(logits.argmax(dim=1))
             finite &= logits.isfinite().all()
-    return right.item() / len(test) if finite else None
+    classes = logits.shape[1]
+    return Answers.count(torch.cat(parts).cpu(), test.labels, classes) if finite else None
 
 
 def load(examples: Examples, index: Tensor, device: torch.device) -> Tensor:

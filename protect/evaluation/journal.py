@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from protect.errors import OutputError
+from protect.evaluation.learned import Learned
 from protect.system.files import (
     remove_stale_temporaries,
     require_writable,
@@ -24,6 +27,7 @@ CODE = (
     "evaluation/bench.py",
     "evaluation/finetune.py",
     "evaluation/freeze.py",
+    "evaluation/learned.py",
     "evaluation/pictures.py",
     "evaluation/probe.py",
     "evaluation/split.py",
@@ -47,17 +51,18 @@ ABANDONED_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a training gave.
+    """A finished training.
 
     Attributes:
-        curve: Clean-test accuracy by epoch, as fractions.
+        learned: What it gave.
         seconds: That it took.
-        diverged_in: Epoch in which it diverged; None for a sound training.
     """
 
-    curve: tuple[float, ...]
+    learned: Learned
     seconds: float
-    diverged_in: int | None = None
+
+
+_AS_KEPT = TypeAdapter(Result)
 
 
 class Journal:
@@ -102,13 +107,8 @@ class Journal:
             return None
         try:
             found = json.loads(_path(self.folder, identity).read_bytes())
-            curve = tuple(map(float, found["curve"]))
-            if not curve or not all(0 <= value <= 1 for value in curve):
-                return None
-            diverged_in = found["diverged_in"]
-            return Result(
-                curve, float(found["seconds"]), None if diverged_in is None else int(diverged_in)
-            )
+            result = _AS_KEPT.validate_python(found["result"])
+            return result if result.learned.epochs else None
         except IsADirectoryError as error:
             raise OutputError(
                 f"{error.filename} is a folder where protect keeps a result",
@@ -121,7 +121,7 @@ class Journal:
         """Write a result, whole or not at all."""
         if self.folder is None:
             return
-        content = {"identity": identity, **asdict(result)}
+        content = {"identity": identity, "result": asdict(result)}
         path = _path(self.folder, identity)
         write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
 

@@ -11,6 +11,8 @@ Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """The same of Student's distribution with 1 to 10 degrees of freedom; more get the last."""
+FEWEST_OF_A_CLASS = 10
+"""Fewer test pictures of a class are no ground for one of it: 2 of 2 may well be luck."""
 FEWEST_TEST_PICTURES = 30
 """Fewer are no ground for a verdict, however clear: each is worth three points of accuracy."""
 SMALLEST_GAIN = 0.05
@@ -28,6 +30,25 @@ class Estimate:
     def above(self, floor: float) -> "Estimate":
         """Return by how much it is above an exactly known floor."""
         return Estimate(self.low - floor, self.value - floor, self.high - floor)
+
+    def widened(self, below: float, above: float) -> "Estimate":
+        """Return it with an independent error more, whose interval reaches so far."""
+        return Estimate(
+            self.value - math.hypot(self.value - self.low, below),
+            self.value,
+            self.value + math.hypot(self.high - self.value, above),
+        )
+
+    def over_seeds(self, values: Sequence[float]) -> "Estimate":
+        """Return it with the error of the trainings, where there are several.
+
+        Args:
+            values: One a seed; this is their mean, with another error's interval.
+        """
+        if len(values) < 2:
+            return self
+        low, high = seeds_interval(values)
+        return self.widened(self.value - low, high - self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +110,13 @@ def estimate(accuracies: Sequence[float], n_test: int) -> Estimate:
         accuracies: One a seed.
         n_test: Test pictures.
     """
-    mean = fmean(accuracies)
-    low, high = wilson_interval(round(mean * n_test), n_test)
-    if len(accuracies) > 1:
-        seeds_low, seeds_high = seeds_interval(accuracies)
-        low = mean - math.hypot(mean - low, mean - seeds_low)
-        high = mean + math.hypot(high - mean, seeds_high - mean)
-    return Estimate(low, mean, high)
+    return of_pictures(fmean(accuracies), n_test).over_seeds(accuracies)
+
+
+def of_pictures(share: float, n: int) -> Estimate:
+    """Return a share of `n` pictures with its interval (Wilson)."""
+    low, high = wilson_interval(round(share * n), n)
+    return Estimate(low, share, high)
 
 
 def ratio_interval(part: Estimate, whole: Estimate) -> tuple[float, float]:
@@ -194,23 +215,27 @@ def judge(
     gained, learned = got.above(floor), full.above(floor)
     retained = max(0.0, gained.value / learned.value)
     low, high = ratio_interval(gained, learned)
-    verdict: Verdict
-    if high <= max_retained and doubt:
+    verdict = compared(low, high, max_retained)
+    if verdict == "pass" and doubt:
         verdict, reason = "inconclusive", f"retained {retained:.2f}, but {doubt}"
-    elif high <= max_retained:
-        verdict = "pass"
+    elif verdict == "pass":
         reason = f"retained {retained:.2f}, at most {max_retained:g} allowed"
-    elif low > max_retained:
-        verdict = "fail"
+    elif verdict == "fail":
         reason = f"retained {retained:.2f}, only {max_retained:g} allowed"
     else:
-        verdict = "inconclusive"
         reason = (
             f"retained {retained:.2f}, but its 95 % interval [{low:.2f}, {high:.2f}] straddles "
             f"{max_retained:g}; {n_test} test pictures and {len(protected)} training runs are too "
             "few to tell"
         )
     return Judgement(retained, low, high, verdict, reason)
+
+
+def compared(low: float, high: float, max_retained: float) -> Verdict:
+    """Judge an interval by a threshold: all of it must be at or below, and fails if none is."""
+    if high <= max_retained:
+        return "pass"
+    return "fail" if low > max_retained else "inconclusive"
 
 
 def _no_comparison(reason: str) -> Judgement:

@@ -13,12 +13,16 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from protect.documents.document import Network
-from protect.documents.verify_report import Cell, Training, VerifyReport
+from protect.documents.verify_report import Cell, ClassShare, Training, VerifyReport
 from protect.report import curves, words
 from protect.report.examples import Example
 
 MOST_FILES = 200
 """Of the held-out pictures listed on the page; the JSON report has them all."""
+
+
+MOST_CLASSES = 50
+"""Of the classes, those first of which most was retained; the JSON report has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def html_page(report: VerifyReport, examples: Sequence[Example] = ()) -> str:
             groups=_groups(report.cells),
             attacks=list(dict.fromkeys(cell.attack for cell in report.cells)),
             recipes=_recipes(report.cells),
+            classes=_by_class(report.cells),
+            most_classes=MOST_CLASSES,
             networks=_networks(report.cells),
             examples=examples,
             most_files=MOST_FILES,
@@ -107,6 +113,16 @@ def _groups(cells: Sequence[Cell]) -> list[Group]:
     for cell in cells:
         grouped.setdefault((cell.backbone, cell.mode), []).append(cell)
     return [Group(*key, tuple(members)) for key, members in grouped.items()]
+
+
+def _by_class(cells: Sequence[Cell]) -> list[tuple[str, list[ClassShare]]]:
+    """Return each class with its share in every cell, those first of which most was retained."""
+    found: dict[str, list[ClassShare]] = {}
+    for cell in cells:
+        for share in cell.classes:
+            found.setdefault(share.label, []).append(share)
+    order = words.most_first(words.most_first(shares)[0] for shares in found.values())
+    return [(share.label, found[share.label]) for share in order]
 
 
 def _recipes(cells: Sequence[Cell]) -> list[tuple[str, Training, list[str]]]:

@@ -7,6 +7,7 @@ from protect.documents.verify_report import Cell, VerifyReport
 from protect.report.words import (
     budget_line,
     cell_name,
+    classes_line,
     headline,
     outcome,
     percent,
@@ -67,6 +68,7 @@ def _facts(report: VerifyReport) -> dict[str, str]:
         "verdict": headline(report),
         "tier": report.tier,
         "max_retained": f"{report.max_retained:g}",
+        "every_class": str(report.every_class).lower(),
         "budget": budget_line(report.quality),
         "quality": quality_line(report.quality),
         "version": f"{report.environment.name} {report.environment.version}",
@@ -89,5 +91,5 @@ def _add_cell(suite: ET.Element, cell: Cell) -> None:
     ET.SubElement(case, "system-out").text = (
         f"retained {retained(cell)}; peak {percent(cell.peak)}, final {percent(cell.final)}, "
         f"control peak {percent(cell.control_peak)}, floor {percent(cell.floor)}; "
-        f"seeds {', '.join(map(str, cell.seeds))}"
+        f"seeds {', '.join(map(str, cell.seeds))}; of its classes: {visible(classes_line(cell))}"
     )

@@ -6,6 +6,7 @@ from protect.documents.verify_report import Cell, VerifyReport
 from protect.report.words import (
     MARKS,
     cell_name,
+    classes_line,
     headline,
     outcome,
     percent,
@@ -39,6 +40,7 @@ def markdown_summary(report: VerifyReport) -> str:
         f"## protect verify: {MARKS[report.verdict]} {escaped(headline(report))}",
         escaped(outcome(report)),
         f"**Worst cell:** {escaped(cell_name(worst))}: {escaped(worst.reason)}",
+        f"**Its classes:** {escaped(classes_line(worst))}",
         "\n".join(
             [
                 _row(list(_COLUMNS)),

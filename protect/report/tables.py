@@ -12,6 +12,7 @@ from rich.text import Text
 
 from protect.report.words import (
     cell_name,
+    classes_line,
     headline,
     outcome,
     percent,
@@ -183,6 +184,7 @@ def verify_summary(report: VerifyReport) -> RenderableType:
             f" - {outcome(report)}",
         ),
         printable(f"worst cell: {cell_name(worst)}: {worst.reason}"),
+        printable(f"its classes: {classes_line(worst)}"),
         printable(f"tier {report.tier}; cells: {tally(report)}"),
         Text(f"quality: {quality_line(report.quality)}"),
         Text(

@@ -6,11 +6,22 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from protect.documents.manifest import Extension
-    from protect.documents.verify_report import Cell, Quality, Verdict, VerifyReport
+    from protect.documents.verify_report import (
+        Cell,
+        ClassShare,
+        Quality,
+        Verdict,
+        VerifyReport,
+    )
 
 MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 """A sign beside each verdict: colour is never the only carrier."""
+
+MOST_CLASSES = 3
+"""Classes named in a line; the document has all."""
 
 
 def visible(text: str) -> str:
@@ -56,11 +67,27 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def retained(cell: Cell) -> str:
+def retained(cell: Cell | ClassShare) -> str:
     """Write the retained share with its interval; a dash where the control did not learn."""
     if cell.retained is None:
         return "-"
     return f"{cell.retained:.2f} [{cell.retained_low:.2f}, {cell.retained_high:.2f}]"
+
+
+def most_first(classes: Iterable[ClassShare]) -> list[ClassShare]:
+    """Sort classes by how much was retained of them; those come last of which it is not known."""
+    return sorted(
+        classes, key=lambda share: -1 if share.retained is None else share.retained, reverse=True
+    )
+
+
+def classes_line(cell: Cell) -> str:
+    """Name the classes of a cell of which most was retained."""
+    named = [
+        f"{share.label} {retained(share)}" for share in most_first(cell.classes)[:MOST_CLASSES]
+    ]
+    others = len(cell.classes) - len(named)
+    return ", ".join([*named, f"{others} more"] if others else named)
 
 
 def tally(report: VerifyReport) -> str:
@@ -97,7 +124,15 @@ def _ground(report: VerifyReport) -> str:
     n, limit = len(report.cells), f"{report.max_retained:g}"
     if report.verdict == "pass":
         who = "The only cell passed" if n == 1 else f"All {n} cells passed"
-        return f"{who}: no network kept more than {limit} of what its control learned."
+        sentence = f"{who}: no network kept more than {limit} of what its control learned"
+        if report.every_class:
+            return f"{sentence}, nor of any class."
+        classes = [share for cell in report.cells for share in cell.classes]
+        kept = {share.label for share in classes if share.verdict == "fail"}
+        if not kept:
+            return f"{sentence}."
+        labels = {share.label for share in classes}
+        return f"{sentence}. That is an average: of {len(kept)} of {len(labels)} classes one did."
     if report.verdict == "fail":
         return (
             f"{counts['fail']} of {n} failed: a network kept more than {limit} of what its "

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from helpers import FAST, cli, write_colours
+from helpers import FAST, cli, learned, write_colours
 from PIL import Image, ImageOps
 
 from protect.config.choices import Mode
 from protect.console import Screen
 from protect.evaluation.bench import Bench
 from protect.evaluation.journal import Result
+from protect.evaluation.learned import Answers, Learned
 from protect.events import StageStarted
 
 QUICK = ("--epochs", "4", "-b", "8", "--lr", "0.02", "--device", "cpu", "--mode", "full")
@@ -88,7 +89,7 @@ def test_a_training_that_diverges_makes_its_cell_inconclusive_and_others_go_on(
     def diverges(self, training):
         broken = training.arm == arm and training.recipe.trained == "all"
         good = 1.0 if training.arm == "originals" else 0.5
-        return Result((0.0,), 1.0, diverged_in=1) if broken else Result((good,), 1.0)
+        return Result(learned(0.0, diverged_in=1) if broken else learned(good), 1.0)
 
     monkeypatch.setattr(Bench, "_train", diverges)
     test = write_colours(done.root / "test", per_class=60, seed=7)
@@ -316,17 +317,17 @@ def test_c61_vit_b_16_trains_from_a_file_in_torchvision_form(done, tmp_path):
 
 
 def test_one_backbone_under_two_names_is_one_cell(done, monkeypatch):
-    monkeypatch.setattr(Bench, "_train", lambda *_: Result((0.5,), 1.0))
+    monkeypatch.setattr(Bench, "_train", lambda *_: Result(learned(0.5), 1.0))
     names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "timm:tf_efficientnet_lite0")
     assert len(report_of(cli("verify", done.protected, *QUICK, "--json", *names))["cells"]) == 1
 
 
 def test_c48_two_backbones_are_two_cells_and_the_worst_decides(done, monkeypatch):
-    def learned(self, training):
+    def train(self, training):
         holds = training.network.name.endswith("lite0") and training.arm == "protected"
-        return Result((0.5 if holds else 1.0,), 1.0)
+        return Result(learned(0.5 if holds else 1.0), 1.0)
 
-    monkeypatch.setattr(Bench, "_train", learned)
+    monkeypatch.setattr(Bench, "_train", train)
     test = write_colours(done.root / "test", per_class=60, seed=7)
     names = ("--backbone", "tf_efficientnet_lite0", "--backbone", "tf_efficientnet_lite1")
     words = ("verify", done.protected, *QUICK, "--test", test, "--json", *names)
@@ -483,7 +484,7 @@ def test_a_folder_of_another_tool_is_measured_and_its_missing_promise_is_said(do
 
 @pytest.mark.parametrize("content", ['{"name": "a web application"}', "[]", '"x"', "3"])
 def test_the_manifest_of_somebody_else_is_no_manifest(done, monkeypatch, content):
-    monkeypatch.setattr(Bench, "_train", lambda *_: Result((0.5,), 1.0))
+    monkeypatch.setattr(Bench, "_train", lambda *_: Result(learned(0.5), 1.0))
     other = copy_of(done.photos, done.root / "other")
     (other / "manifest.json").write_text(content)
     report = report_of(cli("verify", other, "--clean", done.photos, *QUICK, "--json"))
@@ -640,7 +641,9 @@ def test_unequal_test_classes_are_no_ground_for_a_pass(done, monkeypatch, red, b
     """A stranger with 60 % may know every class as well, or answer "red" to everything."""
 
     def learns(self, training):
-        return Result((1.0 if training.arm == "originals" else red / (red + blue),), 1.0)
+        if training.arm == "originals":
+            return Result(learned(1.0, shown=(blue, red)), 1.0)
+        return Result(Learned((Answers((blue, red), (0, blue + red), (0, red)),)), 1.0)
 
     monkeypatch.setattr(Bench, "_train", learns)
     test = write_colours(done.root / "test", per_class=red, seed=7)
@@ -674,7 +677,7 @@ def test_the_likeness_of_a_folder_without_a_manifest_is_measured(done):
 def test_a_page_is_written_though_pictures_are_gone_after_the_training(done, monkeypatch):
     def last(self, training):
         shutil.rmtree(done.photos, ignore_errors=True)
-        return Result((0.5,), 1.0)
+        return Result(learned(0.5), 1.0)
 
     monkeypatch.setattr(Bench, "_train", last)
     page = done.root / "page.html"
@@ -708,3 +711,45 @@ def test_whether_a_stranger_could_train_at_a_larger_size_is_said(tmp_path, side,
     assert warned == (seen < side)
     more = f"; these pictures have room for {side}" if seen < side else ""
     assert listed == f"sizes: {name} at any but {seen} px{more}"
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_a_class_that_stays_learnable_is_told_of_and_decides_if_asked(
+    tmp_path, monkeypatch, decides
+):
+    draws = np.random.default_rng(0)
+    for label, (folder, count) in product("abcd", {"photos": 4, "test": 10}.items()):
+        (tmp_path / folder / label).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.fromarray(draws.integers(0, 256, (32, 32, 3), np.uint8))
+            picture.save(tmp_path / folder / label / f"{number}.png")
+    assert cli("run", tmp_path / "photos", "-o", tmp_path / "out", *FAST).exit_code == 0
+    shown = (100, 100, 100, 100)
+    readable = Answers(shown, (80, 0, 160, 160), (80, 0, 20, 0))
+
+    def train(self, training):
+        sound = learned(0.4, 0.95, shown=shown)
+        return Result(sound if training.arm == "originals" else Learned((readable,)), 1.0)
+
+    monkeypatch.setattr(Bench, "_train", train)
+    page, junit = tmp_path / "page.html", tmp_path / "results.xml"
+    words = ("verify", tmp_path / "out", *QUICK, "--test", tmp_path / "test", "--report", page)
+    words += ("--junit", junit, *(["--every-class"] if decides else []))
+    result = cli(*words, "--json")
+    assert result.exit_code == (1 if decides else 0), result.stderr
+    report = report_of(result)
+    assert report["every_class"] is decides
+    (cell,) = report["cells"]
+    assert report["verdict"] == cell["verdict"] == ("fail" if decides else "pass")
+    assert cell["retained"] == 0
+    assert [share["label"] for share in cell["classes"]] == list("abcd")
+    assert [share["verdict"] for share in cell["classes"]] == ["fail", "pass", "pass", "pass"]
+    first = cell["classes"][0]
+    assert (first["n_test"], first["learned"]) == (100, 0.8)
+    assert first["control_learned"] == pytest.approx(0.95 - 0.05 / 3)
+    assert "of single classes more: a 0.86" in cell["reason"]
+    assert "of single classes more: a 0.86" in page.read_text()
+    assert "of its classes: a 0.86" in junit.read_text()
+    result = cli(*words)
+    assert ("of 1 of 4 classes one did" in " ".join(result.stdout.split())) is not decides
+    assert "its classes: a 0.86" in result.stdout

@@ -204,13 +204,13 @@ N_TRAIN, N_TEST = 12, 6
 
 
 def test_all_seeds_of_a_linear_probe_share_its_features(setting):
-    together = [setting.bench.run(probe(setting, seed=seed), "").curve for seed in range(3)]
+    together = [setting.bench.run(probe(setting, seed=seed), "").learned.curve for seed in range(3)]
     assert embedded(setting) == N_TRAIN + N_TEST
     assert len(setting.loaded) == 1
     alone = []
     for seed in range(3):
         bench = anew(setting.bench, originals=f"same pictures, said to differ, {seed}")
-        alone.append(bench.run(probe(setting, seed=seed), "").curve)
+        alone.append(bench.run(probe(setting, seed=seed), "").learned.curve)
     assert embedded(setting) == 4 * (N_TRAIN + N_TEST)
     assert together == alone
     assert len(set(together)) > 1

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from protect.data.cache import PixelCache
 from protect.errors import MachineError
 from protect.evaluation.attacks.base import Attack
-from protect.evaluation.finetune import Learned, accuracy, fine_tune
+from protect.evaluation.finetune import answers_to, fine_tune
+from protect.evaluation.learned import Answers, Learned
 from protect.evaluation.probe import embed
 from protect.evaluation.recipes import Recipe
 
@@ -181,7 +182,9 @@ def test_a_training_that_diverges_ends_there_and_is_marked(while_training):
 
 
 def test_a_loss_that_explodes_at_once_leaves_no_accuracy():
-    assert learn(cache(LABELS, RED), cache(LABELS, RED), lr=1e38) == Learned((0.0,), 1)
+    exploded = learn(cache(LABELS, RED), cache(LABELS, RED), lr=1e38)
+    assert exploded == Learned((Answers((30, 30), (0, 0), (0, 0)),), 1)
+    assert exploded.curve == (0.0,)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -192,17 +195,21 @@ def test_answers_that_are_no_numbers_are_no_accuracy(value):
             logits[-1, 1] = value
             return logits
 
-    assert accuracy(Broken(), cache(LABELS, RED), CPU, 8) is None
+    assert answers_to(cache(LABELS, RED), Broken(), CPU, 8) is None
 
 
-def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode():
+def test_answers_are_counted_by_class_in_evaluation_mode():
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             assert not self.training
             return F.one_hot((x.mean(dim=(1, 2, 3)) > 0.2).long(), 2).float()
 
-    assert accuracy(Fixed(), cache(LABELS, RED), CPU, 8) == 1
-    assert accuracy(Fixed(), cache([1] * 60, RED), CPU, 8) == 0.5
+    answers = answers_to(cache(LABELS, RED), Fixed(), CPU, 8)
+    assert answers == Answers((30, 30), (30, 30), (30, 30))
+    assert answers.accuracy == 1
+    answers = answers_to(cache([1] * 60, RED), Fixed(), CPU, 8)
+    assert answers == Answers((0, 60), (30, 30), (0, 30))
+    assert answers.accuracy == 0.5
 
 
 def test_an_attack_changes_each_batch_and_the_loss():
@@ -258,7 +265,7 @@ def test_no_more_is_looked_at_at_once_than_there_is_memory_to_train(batch_size: 
             return super().forward(x)
 
     pictures = cache(LABELS, RED)
-    accuracy(Watching(), pictures, CPU, batch_size)
+    answers_to(pictures, Watching(), CPU, batch_size)
     assert (max(seen), sum(seen)) == (most, 60)
     seen.clear()
     embed(Watching(), pictures, CPU, batch_size)

@@ -5,9 +5,27 @@ import re
 
 import pytest
 from pages import Page, pictures
-from reports import HOSTILE, RESNET, VIT, hostile_report, make_cell, make_quality, make_report
+from reports import (
+    HOSTILE,
+    RESNET,
+    VIT,
+    hostile_report,
+    make_cell,
+    make_quality,
+    make_report,
+    make_share,
+)
 
 from protect.report.html import MOST_FILES, html_page
+
+TILE = r'<td style="--share: (\d+)%"><strong>([\d.]+)</strong>'
+ROW = r'<tr><th scope="row"><bdi>(\w+)<wbr></bdi>(.*?)</tr>'
+UNKNOWN = '<td class="absent"><strong>\N{EN DASH}</strong><span>? inconclusive'
+
+
+def part(source: str, name: str) -> str:
+    """Return a section of the page."""
+    return source.partition(f'<section id="{name}"')[2].partition("</section>")[0]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +48,8 @@ def test_a_verdict_is_words_and_not_only_colour(verdict):
     page = Page(html_page(make_report([make_cell(verdict=verdict)])))
     assert page.texts("h2")[0].split()[1] == verdict.capitalize()
     tiles = [t for t in page.texts("td") if t.endswith(verdict)]
-    assert len(tiles) == 2, "in the heat table and in the full one"
+    of_classes = sum(share.verdict == verdict for share in make_cell(verdict=verdict).classes)
+    assert len(tiles) == 2 + of_classes, "in the heat table, the full one, and that of classes"
 
 
 def test_a_row_of_the_full_table(source):
@@ -43,10 +62,35 @@ def test_a_row_of_the_full_table(source):
 
 
 def test_the_heat_table_has_a_tile_per_network_training_and_attack(source):
-    shares = re.findall(r'<td style="--share: (\d+)%"><strong>([\d.]+)</strong>', source)
-    assert shares == [("8", "0.08"), ("82", "0.82"), ("30", "0.30")]
-    assert source.count('<td class="absent"><span>not run</span>') == 2
-    assert source.count('<td class="absent"><strong>\N{EN DASH}</strong><span>? inconclusive') == 1
+    table = part(source, "cells")
+    assert re.findall(TILE, table) == [("8", "0.08"), ("82", "0.82"), ("30", "0.30")]
+    assert table.count('<td class="absent"><span>not run</span>') == 2
+    assert table.count(UNKNOWN) == 1
+
+
+def test_the_table_of_classes_has_those_first_of_which_most_was_retained():
+    cells = [make_cell(), make_cell(attack="jpeg10", verdict="fail")]
+    table = part(html_page(make_report(cells)), "classes")
+    rows = [(label, re.findall(TILE, row)) for label, row in re.findall(ROW, table, re.S)]
+    assert rows == [
+        ("elks", [("11", "0.11"), ("100", "1.23")]),
+        ("cats", [("8", "0.08"), ("82", "0.82")]),
+        ("dogs", [("2", "0.02"), ("21", "0.21")]),
+        ("owls", []),
+    ]
+    assert table.count(UNKNOWN) == 2
+    assert "--every-class" in table
+    table = part(html_page(make_report(cells, every_class=True)), "classes")
+    assert "Each class had to pass" in table
+
+
+def test_of_many_classes_the_page_has_the_first():
+    shares = tuple(make_share(f"c{i:03}", i / 100, "inconclusive") for i in range(60))
+    table = part(html_page(make_report([make_cell(classes=shares)])), "classes")
+    assert table.count("<tr>") == 1 + 50
+    assert "c059" in table.partition("<tbody>")[2].partition("</tr>")[0]
+    assert "c009" not in table
+    assert "and 10 more" in table
 
 
 def test_a_share_beyond_one_does_not_leave_the_scale():

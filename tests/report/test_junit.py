@@ -55,6 +55,7 @@ def test_the_figures_and_the_threshold_travel_along(read_back):
     suite = read_back(make_report())
     properties = {item.name: item.value for item in suite.properties()}
     assert properties["max_retained"] == "0.3"
+    assert properties["every_class"] == "false"
     assert properties["tier"] == "ci"
     assert "within the promised 8" in properties["budget"]
     passed = next(iter(suite))

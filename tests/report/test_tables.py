@@ -2,7 +2,7 @@
 
 import io
 
-from reports import hostile_report, make_cell, make_quality, make_report
+from reports import hostile_report, make_cell, make_quality, make_report, make_share
 from rich.console import Console
 
 from protect.report.tables import verify_summary
@@ -44,6 +44,25 @@ def test_inconclusive_is_said_not_to_be_a_pass():
 def test_a_pass_is_said_of_all_cells():
     assert "All 2 cells passed" in shown(make_report([make_cell(), make_cell(attack="jpeg10")]))
     assert "The only cell passed" in shown(make_report([make_cell()]))
+
+
+def test_a_pass_says_that_it_is_an_average_where_of_a_class_more_was_kept():
+    known = make_share("cats", 0.6, "fail"), make_share("dogs", 0.1, "pass")
+    text = shown(make_report([make_cell(classes=known), make_cell(attack="jpeg10")]))
+    assert "verdict: pass - All 2 cells passed" in text
+    assert "That is an average: of 1 of 4 classes one did." in " ".join(text.split())
+    assert "its classes: cats 0.60 [0.50, 0.70], dogs 0.10 [0.00, 0.20]" in text
+    text = shown(make_report([make_cell(classes=known[1:])]))
+    assert "average" not in text
+    text = shown(make_report([make_cell(classes=known[1:])], every_class=True))
+    assert "of what its control learned, nor of any class." in " ".join(text.split())
+
+
+def test_of_many_classes_the_first_are_named():
+    lines = shown(make_report([make_cell()])).splitlines()
+    (line,) = [line for line in lines if line.startswith("its classes: ")]
+    names = "elks 0.11 [0.01, 0.21], cats 0.08 [0.00, 0.18], dogs 0.02 [0.00, 0.12], 1 more"
+    assert line == f"its classes: {names}"
 
 
 def test_what_was_not_measured_is_a_dash():
