@@ -13,7 +13,7 @@ from protect.config.settings import CheckConfig
 from protect.config.values import Eps
 from protect.data.decode import Picture, decode
 from protect.data.discover import discover
-from protect.data.labels import read_labels
+from protect.data.labels import LabelTable
 from protect.data.walk import PICTURE_SUFFIXES, printable_name
 from protect.documents.check_report import CheckReport, Problem, ProblemKind
 from protect.documents.manifest import ImageRecord, Manifest, status_of
@@ -273,7 +273,7 @@ def _wrong_labels(protected: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem(file=manifest.labels.file, kind="label", message=outside)
         return
     try:
-        rows = read_labels(table, manifest.labels.column or "label")
+        rows = LabelTable.read(table).rows(manifest.labels.column or "label")
     except ProtectError as error:
         yield Problem(file=manifest.labels.file, kind="label", message=error.message)
         return

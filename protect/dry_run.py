@@ -33,7 +33,7 @@ from protect.generation import (
     new_search,
     pictures_to_search,
     refuse_to_try_batches,
-    saved_batch_size,
+    saved_progress,
     search_sizes,
     settle_harden,
     warn_of_size,
@@ -81,6 +81,7 @@ class _Trial:
         surrogate: The network.
         searching: What the choice of what the noise begins with would take.
         seconds: Of one round, 0 where the run does none; None where none could be tried.
+        left: How many rounds the run does.
         rounds: How many were timed.
         obstacle: Why none could be done.
     """
@@ -89,6 +90,7 @@ class _Trial:
     surrogate: Network | None
     searching: Cost
     seconds: float | None
+    left: int
     rounds: int
     obstacle: str = ""
 
@@ -166,14 +168,17 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
     # 3. A little of every other stage, and what that makes of the whole.
     trial = _try_rounds(config, listing, reading, device, listener, resumed=resumed)
     tried = reading.samples[:: -(-len(reading.samples) // ENCODED)]
-    writer = new_writer(config.output, trial.noise, config, reading, listing)
+    writer = new_writer(config.output, trial.noise, config, listing)
     # The first is slower, and would count as often as each tried one stands for others.
     _try_writing(writer, tried[:1], threads, ignore)
     with stage("Trying to encode some", len(tried), listener) as write_clock:
         n_bytes, n_levels = _try_writing(writer, tried, threads, listener)
     origins = [reading.origins[sample.name] for sample in reading.samples]
-    rounds = config.effort.rounds
-    optimising = None if trial.seconds is None else trial.searching.seconds + rounds * trial.seconds
+    optimising = (
+        None if trial.seconds is None else trial.searching.seconds + trial.left * trial.seconds
+    )
+    written = StateFolder.of(config.output).read_journal() if resumed else {}
+    to_write = len(reading.origins.keys() - written.keys())
     return facts.model_copy(
         update={
             "surrogate": trial.surrogate,
@@ -188,8 +193,8 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
             "duration": Duration(
                 read=read_clock.seconds,
                 optimise=None if optimising is None else round(optimising, 1),
-                write=round(write_clock.seconds * len(origins) / len(tried), 3),
-                rounds=rounds,
+                write=round(write_clock.seconds * to_write / len(tried), 3),
+                rounds=trial.left,
                 timed_rounds=trial.rounds,
                 not_timed=trial.obstacle,
             ),
@@ -274,6 +279,7 @@ def _try_rounds(
             surrogate=None,
             searching=Cost(),
             seconds=None,
+            left=config.effort.rounds,
             rounds=0,
             obstacle=f"the weights of {config.surrogate} would have to be downloaded first",
         )
@@ -289,17 +295,17 @@ def _try_rounds(
     sizes = search_sizes(surrogate, reading, config)
     warn_of_size(surrogate, reading, config, sizes, listener)
     engine = new_engine(surrogate, reading, config, sizes, listing.classes, device)
-    if config.batch_size == AUTO:
-        saved = saved_batch_size(StateFolder.of(config.output)) if resumed else None
-        if saved is None:
-            refuse_to_try_batches(device)
-            fit_batches(engine, listener)
-        else:
-            engine.plan(batch_size=saved)
+    saved = saved_progress(StateFolder.of(config.output)) if resumed else None
+    if saved is not None:
+        engine.plan(rounds=saved.rounds, batch_size=saved.batch_size)
+    elif config.batch_size == AUTO:
+        refuse_to_try_batches(device)
+        fit_batches(engine, listener)
+    left = engine.effort.rounds if saved is None else saved.left
     with stage("Trying some rounds", 0, listener):
-        search = new_search(engine, config, sizes)
+        search = new_search(engine, config, sizes) if saved is None else None
         searching = search.cost() if search is not None else Cost()
-        seconds = list(_timed_rounds(engine, listener))
+        seconds = list(_timed_rounds(engine, listener)) if left else []
     # The first is slower, as memory is taken and kernels are chosen in it; of long ones, little.
     timed = seconds[1:] or seconds
     return _Trial(
@@ -307,6 +313,7 @@ def _try_rounds(
         surrogate=backbone.description,
         searching=searching,
         seconds=fmean(timed) if timed else 0.0,
+        left=left,
         rounds=len(timed),
     )
 

@@ -106,7 +106,6 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
         noise=noise,
         seed=config.seed,
         class_index=earlier.manifest.classes,
-        names=plan.names,
         levels=earlier.manifest.eps.levels,
         max_pixels=config.max_pixels,
         rights=config.rights,
@@ -134,10 +133,12 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
 
     # 4. What is new or changed is published with the noise of its class, and measured on disk.
     with stage("Writing images", len(plan.to_write), listener):
-        written = write_pictures(writer, plan.to_write, digests, earlier.state, threads, listener)
+        written = write_pictures(
+            writer, plan.to_write, plan.names, digests, earlier.state, threads, listener
+        )
     published = plan.kept | {image.source: image for image in written}
     images = tuple(published[source] for source in sorted(published))
-    write_labels(listing, config.labels, config.output, images)
+    write_labels(listing, config.output, images)
 
     # 5. The record. The new manifest is what makes the extension count.
     manifest = earlier.manifest.model_copy(

@@ -6,6 +6,7 @@ What the loop itself does is in `bait/`; this puts pictures, files and the clock
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -233,12 +234,30 @@ def go_on_optimising(engine: Engine, state: StateFolder) -> bool:
     return table is not None
 
 
-def saved_batch_size(state: StateFolder) -> int | None:
-    """Return the batch size that an earlier call went on with; None where it saved no engine."""
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How far an earlier call came, whose search is then done.
+
+    Attributes:
+        batch_size: With which it went on.
+        rounds: That it planned.
+        left: Of these.
+    """
+
+    batch_size: int
+    rounds: int
+    left: int
+
+
+def saved_progress(state: StateFolder) -> Saved | None:
+    """Return how far an earlier call came; None where it saved no engine."""
     if not state.progress.is_file():
         return None
     with _usable(state.progress), safe_open(state.progress, "pt") as file:
-        return int(file.get_tensor("batch_size"))
+        batch_size, rounds, done = (
+            int(file.get_tensor(name)) for name in ("batch_size", "rounds", "round")
+        )
+    return Saved(batch_size, rounds, rounds - done)
 
 
 @contextmanager

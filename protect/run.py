@@ -16,7 +16,7 @@ from protect.config.choices import Existing, OnError
 from protect.config.settings import GUESSED_BELOW, INDIFFERENT, PLACES, SECRET, RunConfig
 from protect.config.values import AUTO
 from protect.data.discover import Listing, discover
-from protect.data.reading import Reading, read_pictures, require_pictures
+from protect.data.reading import read_pictures, require_pictures
 from protect.documents.document import Tool
 from protect.documents.manifest import Manifest, Timing
 from protect.events import Listener, Notice, PartStarted, ignore, stage
@@ -164,7 +164,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     with batches_fit(engine.effort.batch_size, smallest=max(2, place().count)):
         search = None if saved else new_search(engine, config, sizes)
         if config.time_budget is not None and not saved:
-            trial = new_writer(state.trial, engine.patterns.noise(), config, reading, listing)
+            trial = new_writer(state.trial, engine.patterns.noise(), config, listing)
             writing = from_first(lambda: seconds_to_write(trial, reading, threads))
             pace = Pace(config.time_budget, started, writing)
             plan_rounds(engine, pace, listener)
@@ -189,20 +189,22 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     # 4. Every picture is published with the noise of its class, and measured on disk.
     listener(PartStarted(3, 3))
     mine = dealt(reading.samples)
+    writers = thread_count(config.workers, place().local_count)
     with stage("Writing images", len(mine), listener) as write_clock:
-        writer = new_writer(config.output, noise, config, reading, listing)
+        writer = new_writer(config.output, noise, config, listing)
         written = write_pictures(
             writer,
             mine,
+            output_names([sample.name for sample in reading.samples]),
             reading.digests,
             state,
-            threads,
+            writers,
             listener,
-            in_processes=processes_pay(mine, reading, threads),
+            in_processes=processes_pay(mine, reading, writers),
         )
         images = tuple(collected(written))
         if is_first():
-            write_labels(listing, config.labels, config.output, images)
+            write_labels(listing, config.output, images)
 
     # 5. The record.
     manifest = Manifest(
@@ -210,7 +212,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         # The backbone's own name has no folder of this machine in it, as "local-dir:" might.
         config=_settings(config, PLACES | SECRET)
         | {
-            "size": reading.size,
+            "worked_at": reading.size,
             "searched_at": list(sizes),
             "surrogate": backbone.description.name,
             "effort": engine.effort.model_dump(mode="json"),
@@ -220,7 +222,11 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
         labels=listing.labels,
         surrogate=backbone.description,
         target_mapping=target_mapping(
-            engine.target_counts.cpu(), config.targets, listing.classes, engine.patterns.anchor
+            engine.searched_counts.cpu(),
+            engine.target_counts.cpu(),
+            config.targets,
+            listing.classes,
+            engine.patterns.anchor,
         ),
         patterns=pattern_digests(noise.patterns, listing.classes, config.seed),
         bound=tuple(round(share, 4) for share in engine.bound),
@@ -282,20 +288,13 @@ def settings_of_bytes(config: RunConfig, listing: Listing, device: torch.device)
     return settings | {"pictures": sha256_of_bytes(repr(names).encode())}
 
 
-def new_writer(
-    folder: Path,
-    noise: Noise,
-    config: RunConfig,
-    reading: Reading,
-    listing: Listing,
-) -> Writer:
+def new_writer(folder: Path, noise: Noise, config: RunConfig, listing: Listing) -> Writer:
     """Set up what publishes pictures with the noise of their classes into a folder."""
     return Writer(
         folder=folder,
         noise=noise,
         seed=config.seed,
         class_index=listing.class_index,
-        names=output_names([sample.name for sample in reading.samples]),
         levels=config.eps.levels,
         max_pixels=config.max_pixels,
         rights=config.rights,

@@ -64,7 +64,7 @@ class Misled:
 
 
 def choose(
-    shown: Sequence[Shown], classes: Classes, draws: torch.Generator, *, always: int | None = None
+    shown: Sequence[Shown], classes: Classes, draws: torch.Generator, *, required: int | None = None
 ) -> Tensor:
     """Return a texture for each class, (K,), int64, no two the same.
 
@@ -75,20 +75,23 @@ def choose(
         shown: By network and view.
         classes: Of the pictures.
         draws: Of the choices that it begins with.
-        always: A texture that some class gets, whatever misleads most; None for none.
+        required: A texture that some class gets, whatever misleads most; None for none.
     """
     textures = len(shown[0].carrying)
 
     def loss(choice: Tensor) -> float:
         return taken_for_themselves(shown, classes, choice)
 
+    def allowed(choice: Tensor) -> bool:
+        return required is None or required in choice
+
     choices = [
         torch.randperm(textures, generator=draws)[: classes.count] for _ in range(RANDOM_CHOICES)
     ]
-    if always is not None:
+    if required is not None:
         for choice in choices:
-            if always not in choice:
-                choice[int(torch.randint(classes.count, (), generator=draws))] = always
+            if not allowed(choice):
+                choice[int(torch.randint(classes.count, (), generator=draws))] = required
     best = min(choices, key=loss)
     least = loss(best)
     for _ in range(SWEEPS):
@@ -98,10 +101,7 @@ def choose(
                 other = best.clone()
                 other[best == texture] = best[k]
                 other[k] = texture
-                if always is not None and always not in other:
-                    continue
-                now = loss(other)
-                if now < least:
+                if allowed(other) and (now := loss(other)) < least:
                     least, best = now, other
         if least == before:
             break

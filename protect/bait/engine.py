@@ -98,6 +98,7 @@ class Engine:
         self.target_counts = torch.zeros(
             len(POLICIES[targets]), classes, classes, dtype=torch.int64, device=device
         )
+        self.searched_counts = torch.zeros_like(self.target_counts[0])
         self.inner_optimiser = torch.optim.SGD(
             surrogate.parameters(),
             lr=effort.inner_lr,
@@ -163,7 +164,7 @@ class Engine:
     def note(self, searched: Misled) -> None:
         """Record which incorrect classes a search bound the classes to, before the first round."""
         y, targets = searched.y.to(self.device), searched.targets.to(self.device)
-        self._count(len(POLICIES[self.policy]) - 1, y, targets)
+        _count(self.searched_counts, y, targets)
         self.bound.append(searched.share)
 
     def look_ahead(self, batch: Batch, draws: torch.Generator) -> dict[str, Tensor]:
@@ -199,7 +200,7 @@ class Engine:
             targets = targets.masked_fill(bare, self.patterns.anchor)
         loss, hit = self.outer_loss(ahead, batch, targets, draws, bare)
         self._step_outwards(loss)
-        self._count(stage, batch.y, targets)
+        _count(self.target_counts[stage], batch.y, targets)
         return loss.detach(), hit
 
     def mislead(
@@ -220,7 +221,7 @@ class Engine:
         loss = miss_loss(logits, stranger.y)
         self._step_outwards(loss)
         answers = logits.detach().mean(dim=0)
-        self._count(stage, stranger.y, taken_for(answers, stranger.y))
+        _count(self.target_counts[stage], stranger.y, taken_for(answers, stranger.y))
         return loss.detach(), (answers.argmax(dim=1) != stranger.y).float().mean()
 
     def learn(self, batch: Batch, draws: torch.Generator) -> Tensor:
@@ -360,9 +361,6 @@ class Engine:
         average_gradients(self.patterns.parameters())
         self.outer_optimiser.step()
 
-    def _count(self, stage: int, y: Tensor, targets: Tensor) -> None:
-        self.target_counts[stage].index_put_((y, targets), torch.ones_like(y), accumulate=True)
-
     def _draw(self, draws: torch.Generator) -> Batch:
         index = torch.randint(len(self.pictures), (self.effort.batch_size,), generator=draws)
         return Batch(
@@ -379,3 +377,8 @@ class Engine:
                 f"(inner loss {done.inner_loss}, outer loss {done.outer_loss})",
                 "try another --surrogate, another --seed, or --device cpu",
             )
+
+
+def _count(counts: Tensor, y: Tensor, targets: Tensor) -> None:
+    """Add samples of true classes `y` (B,) with targets (B,) to counts (K, K), in place."""
+    counts.index_put_((y, targets), torch.ones_like(y), accumulate=True)

@@ -10,28 +10,41 @@ from protect.bait.targets import POLICIES
 from protect.config.choices import Targets
 from protect.documents.manifest import FinalTarget, PatternDigest, TargetMapping
 
+SEARCH = "search"
+"""Stage of the target mapping before those of the policy: the choice among textures."""
+
 
 def target_mapping(
-    counts: Tensor, policy: Targets, classes: Sequence[str], anchor: int | None
+    searched: Tensor,
+    counts: Tensor,
+    policy: Targets,
+    classes: Sequence[str],
+    anchor: int | None,
 ) -> TargetMapping:
-    """Name the targets that were counted.
+    """Name the targets that were counted, by a search, in rounds, or in both.
 
     Args:
-        counts: (S, K, K), int64: stage, true class, target -> how many samples.
-        policy: The target policy, of S stages.
+        searched: (K, K), int64: true class, target -> how many samples; 0 where nothing was
+            searched.
+        counts: (S, K, K), int64: stage, true class, target -> how many samples; 0 without rounds.
+        policy: The target policy of the rounds, of S stages.
         classes: K class names.
         anchor: Index of the class with faint noise.
     """
-    stages = tuple(stage.name for stage in POLICIES[policy])
+    has_rounds = bool(counts.any()) or not searched.any()
+    found = {SEARCH: searched} if searched.any() else {}
+    if has_rounds:
+        found |= dict(zip((stage.name for stage in POLICIES[policy]), counts, strict=True))
     table = {
         stage: {
             true: {target: n for target, n in zip(classes, row, strict=True) if n}
-            for true, row in zip(classes, rows, strict=True)
+            for true, row in zip(classes, rows.tolist(), strict=True)
         }
-        for stage, rows in zip(stages, counts.tolist(), strict=True)
+        for stage, rows in found.items()
     }
+    stages = tuple(table)
     return TargetMapping(
-        policy=policy.value,
+        policy=policy.value if has_rounds else SEARCH,
         stages=stages,
         counts=table,
         final={true: _most_frequent(row) for true, row in table[stages[-1]].items() if row},

@@ -189,8 +189,8 @@ class Search:
         """
         shown = self._show_all(range(self.textures), tell)
         # With two sizes few choices are good by both, and none but those with an anchor was.
-        always = self.alphabet.anchor if self.sizes else None
-        choice = from_first(lambda: choose(shown, self.labels, self.draws, always=always))
+        required = self.alphabet.anchor if self.sizes else None
+        choice = from_first(lambda: choose(shown, self.labels, self.draws, required=required))
         self.patterns.take(self.alphabet, choice.to(self.device))
         return misled(shown, self.labels, choice)
 

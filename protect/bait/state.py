@@ -21,6 +21,7 @@ def pack(engine: Engine) -> dict[str, Tensor]:
         "anchor": torch.tensor(-1 if engine.patterns.anchor is None else engine.patterns.anchor),
         "bound": torch.tensor(engine.bound, dtype=torch.float64),
         "target_counts": engine.target_counts,
+        "searched_counts": engine.searched_counts,
         **{f"surrogate.{name}": value for name, value in engine.surrogate.state_dict().items()},
         **{f"patterns.{name}": value for name, value in engine.patterns.state_dict().items()},
     }
@@ -40,6 +41,7 @@ def unpack(engine: Engine, table: Mapping[str, Tensor]) -> None:
     engine.plan(int(table["rounds"]), int(table["batch_size"]))
     engine.bound = table["bound"].tolist()
     engine.target_counts.copy_(table["target_counts"])
+    engine.searched_counts.copy_(table["searched_counts"])
     engine.surrogate.load_state_dict(_below("surrogate.", table))
     engine.patterns.load_state_dict(_below("patterns.", table))
     anchor = int(table["anchor"])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from protect.data.labels import FILE_COLUMN, LABEL_COLUMN, has_column, read_labels
+from protect.data.labels import FILE_COLUMN, LABEL_COLUMN, LabelTable
 from protect.data.walk import Walk, printable_name, some_names
 from protect.documents.manifest import Labels, Refused
 from protect.errors import InputError
@@ -46,6 +46,7 @@ class Listing:
         ignored: Kind of file ("hidden", or a suffix) -> how many were passed over; sorted.
         notes: What the owner should know about the folder.
         labels: Where the labels came from.
+        table: The label table, as it was read; None where the folders are the classes.
     """
 
     root: Path
@@ -55,6 +56,7 @@ class Listing:
     ignored: dict[str, int]
     notes: tuple[str, ...]
     labels: Labels
+    table: LabelTable | None
 
     @property
     def class_index(self) -> dict[str, int]:
@@ -91,7 +93,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
     else:
         samples, refused = _label_by_table(walk, table)
         if origin.kind == "metadata":
-            _check_folders_agree(root, samples, table)
+            _check_folders_agree(root, samples, table.path)
     refused = sorted([*walk.refused, *refused], key=lambda item: item.source)
     classes = tuple(sorted({sample.label for sample in samples}))
     if len(classes) < 2:
@@ -110,6 +112,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
         ignored=walk.ignored(_tables_in(root, walk, labels)),
         notes=tuple(notes),
         labels=origin,
+        table=table,
     )
 
 
@@ -122,25 +125,29 @@ def _tables_in(root: Path, walk: Walk, labels: Path | None) -> set[str]:
     return names
 
 
-def _find_table(walk: Walk, labels: Path | None, notes: list[str]) -> tuple[Path | None, Labels]:
+def _find_table(
+    walk: Walk, labels: Path | None, notes: list[str]
+) -> tuple[LabelTable | None, Labels]:
     """Return the table to label by, None for the folders, and how to record it."""
     tables = [name for name in _METADATA_TABLES if name in walk.others]
     if labels is not None:
         notes.extend(f"{name} is not used, as another label table is given" for name in tables)
         file = f"labels{labels.suffix.lower()}"
-        return labels, Labels(kind="csv", file=file, column=LABEL_COLUMN)
+        return LabelTable.read(labels), Labels(kind="csv", file=file, column=LABEL_COLUMN)
     if _METADATA_PARQUET in walk.others:
         notes.append(f"{_METADATA_PARQUET} is not read: export it to metadata.csv to use it")
     if len(tables) == 2:
         raise InputError(
             f"{walk.root} holds both metadata.csv and metadata.jsonl", "remove one of the two"
         )
-    if tables and has_column(walk.root / tables[0]):
-        return walk.root / tables[0], Labels(kind="metadata", file=tables[0], column=LABEL_COLUMN)
-    notes.extend(
-        f"{name} has no column {LABEL_COLUMN!r}: the folders are the classes, and it is not copied"
-        for name in tables
-    )
+    for name in tables:
+        table = LabelTable.read(walk.root / name)
+        if table.has_column():
+            return table, Labels(kind="metadata", file=name, column=LABEL_COLUMN)
+        notes.append(
+            f"{name} has no column {LABEL_COLUMN!r}: the folders are the classes, and it is not "
+            "copied"
+        )
     return None, Labels(kind="folders")
 
 
@@ -172,23 +179,24 @@ def _label_by_folder(walk: Walk, notes: list[str]) -> tuple[list[Sample], list[R
     return samples, refused
 
 
-def _label_by_table(walk: Walk, table: Path) -> tuple[list[Sample], list[Refused]]:
-    rows = {row.file_name: row for row in read_labels(table)}
+def _label_by_table(walk: Walk, table: LabelTable) -> tuple[list[Sample], list[Refused]]:
+    rows = {row.file_name: row for row in table.rows()}
+    file = table.path.name
     samples: list[Sample] = []
     refused: list[Refused] = []
     for name in walk.pictures:
         row = rows.get(name)
         if row is None:
-            refused.append(Refused(source=name, reason=f"not listed in {table.name}"))
+            refused.append(Refused(source=name, reason=f"not listed in {file}"))
         elif not row.label:
-            reason = f"has no label in {table.name} line {row.line}"
+            reason = f"has no label in {file} line {row.line}"
             refused.append(Refused(source=name, reason=reason))
         else:
             samples.append(Sample(name, walk.root / name, row.label))
     known = {*walk.pictures, *walk.aliases, *(item.source for item in walk.refused)}
     for name in rows.keys() - known:
         found = "it is no picture" if name in walk.others else "there is no such file"
-        reason = f"listed in {table.name} line {rows[name].line}, but {found}"
+        reason = f"listed in {file} line {rows[name].line}, but {found}"
         refused.append(Refused(source=name, reason=reason))
     return samples, refused
 

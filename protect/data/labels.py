@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from protect.errors import InputError
 
@@ -20,6 +20,7 @@ FILE_COLUMN = "file_name"
 LABEL_COLUMN = "label"
 
 _Record = dict[str, Any]
+_Parsed = tuple[tuple[str, ...], tuple[tuple[int, _Record], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,78 +39,110 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class LabelTable:
+    """A table as it was when it was read; its file may change afterwards.
+
+    Attributes:
+        path: A `.csv` or `.jsonl` file.
+        columns: Their names.
+        records: Each row with the line that it begins on.
+    """
+
+    path: Path
     columns: tuple[str, ...]
     records: tuple[tuple[int, _Record], ...]
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a table.
 
-def read_labels(path: Path, column: str = LABEL_COLUMN) -> tuple[Row, ...]:
-    """Read the table; rows that say the same twice become one.
+        Args:
+            path: A `.csv` or `.jsonl` file.
 
-    Args:
-        path: A `.csv` or `.jsonl` file with the columns `file_name` and `column`.
-        column: Name of the label column.
-
-    Raises:
-        InputError: If it cannot be read, lacks a column, leads out of the picture folder, or gives
-            one picture two labels.
-    """
-    table = _load(path)
-    _require(path, table, FILE_COLUMN)
-    _require(path, table, column)
-    rows: dict[str, Row] = {}
-    for line, record in table.records:
-        name = _file_name(path, line, record)
-        row = Row(name, _text(path, line, column, record.get(column)), line)
-        first = rows.setdefault(name, row)
-        if first.label != row.label:
+        Raises:
+            InputError: If it cannot be read.
+        """
+        if not _is_csv(path) and path.suffix.lower() != ".jsonl":
             raise InputError(
-                f"{path} calls {name} {first.label!r} in line {first.line} "
-                f"and {row.label!r} in line {line}",
-                "keep one of the two lines",
+                f"{path} is neither .csv nor .jsonl", "save the labels as CSV with commas, in UTF-8"
             )
-    if not rows:
-        raise InputError(f"{path} lists no pictures", "give it one line for each picture")
-    return tuple(rows.values())
+        text = _read_text(path)
+        if not text.strip():
+            raise _empty(path)
+        return cls(path, *(_parse_csv if _is_csv(path) else _parse_jsonl)(path, text))
 
+    def has_column(self, column: str = LABEL_COLUMN) -> bool:
+        """Whether the table has a column of that name."""
+        return column in self.columns
 
-def has_column(path: Path, column: str = LABEL_COLUMN) -> bool:
-    """Whether the table has a column of that name.
+    def rows(self, column: str = LABEL_COLUMN) -> tuple[Row, ...]:
+        """Return the pictures with their labels; rows that say the same twice become one.
 
-    Raises:
-        InputError: If it cannot be read.
-    """
-    return column in _load(path).columns
+        Args:
+            column: Name of the label column.
 
+        Raises:
+            InputError: If the table lacks it or the column `file_name`, leads out of the picture
+                folder, or gives one picture two labels.
+        """
+        self._require(FILE_COLUMN)
+        self._require(column)
+        path = self.path
+        rows: dict[str, Row] = {}
+        for line, record in self.records:
+            name = _file_name(path, line, record)
+            row = Row(name, _text(path, line, column, record.get(column)), line)
+            first = rows.setdefault(name, row)
+            if first.label != row.label:
+                raise InputError(
+                    f"{path} calls {name} {first.label!r} in line {first.line} "
+                    f"and {row.label!r} in line {line}",
+                    "keep one of the two lines",
+                )
+        if not rows:
+            raise InputError(f"{path} lists no pictures", "give it one line for each picture")
+        return tuple(rows.values())
 
-def rewrite_labels(path: Path, names: Mapping[str, str]) -> bytes:
-    """Make the same table for pictures that were renamed; rows of other pictures are left out.
+    def renamed(self, names: Mapping[str, str]) -> bytes:
+        """Make the same table for pictures that were renamed, without the rows of others.
 
-    Args:
-        path: The table, as for `read_labels`.
-        names: Source name, as `read_labels` gives it, -> name to write instead.
+        Args:
+            names: Source name, as `rows` gives it, -> name to write instead.
 
-    Returns:
-        The file's content, in the format of the source and in UTF-8 without a byte-order mark.
+        Returns:
+            A file's content, in the format of the source and in UTF-8 without a byte-order mark.
 
-    Raises:
-        InputError: If the table cannot be read.
-    """
-    table = _load(path)
-    _require(path, table, FILE_COLUMN)
-    kept: list[_Record] = []
-    for line, record in table.records:
-        name = names.get(_file_name(path, line, record))
-        if name is not None:
-            kept.append({**record, FILE_COLUMN: name})
-    text = io.StringIO(newline="")
-    if _is_csv(path):
-        writer = csv.writer(text)
-        writer.writerow(table.columns)
-        writer.writerows(record.values() for record in kept)
-    else:
-        text.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-    return text.getvalue().encode()
+        Raises:
+            InputError: If there is no column `file_name`.
+        """
+        self._require(FILE_COLUMN)
+        kept: list[_Record] = []
+        for line, record in self.records:
+            name = names.get(_file_name(self.path, line, record))
+            if name is not None:
+                kept.append({**record, FILE_COLUMN: name})
+        text = io.StringIO(newline="")
+        if _is_csv(self.path):
+            writer = csv.writer(text)
+            writer.writerow(self.columns)
+            writer.writerows(record.values() for record in kept)
+        else:
+            text.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        return text.getvalue().encode()
+
+    def _require(self, column: str) -> None:
+        if self.has_column(column):
+            return
+        found = ", ".join(self.columns)
+        hint = f"name one of them {column!r}; found: {found}"
+        if _is_csv(self.path) and len(self.columns) == 1:
+            for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+                if separator in found:
+                    hint = (
+                        f"its columns seem to be parted by {word}: save it with commas; "
+                        f"found: {found}"
+                    )
+        raise InputError(f"{self.path} has no column {column!r}", hint)
 
 
 def _empty(path: Path) -> InputError:
@@ -118,17 +151,6 @@ def _empty(path: Path) -> InputError:
 
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
-
-
-def _load(path: Path) -> _Table:
-    if not _is_csv(path) and path.suffix.lower() != ".jsonl":
-        raise InputError(
-            f"{path} is neither .csv nor .jsonl", "save the labels as CSV with commas, in UTF-8"
-        )
-    text = _read_text(path)
-    if not text.strip():
-        raise _empty(path)
-    return _parse_csv(path, text) if _is_csv(path) else _parse_jsonl(path, text)
 
 
 def _read_text(path: Path) -> str:
@@ -151,7 +173,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _parse_csv(path: Path, text: str) -> _Table:
+def _parse_csv(path: Path, text: str) -> _Parsed:
     rows = _csv_rows(path, text)
     _, header = next(rows, (1, None))
     if header is None:
@@ -171,7 +193,7 @@ def _parse_csv(path: Path, text: str) -> _Table:
             )
         padded = cells + [""] * (len(columns) - len(cells))
         records.append((line, dict(zip(columns, padded, strict=False))))
-    return _Table(columns, tuple(records))
+    return columns, tuple(records)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -187,7 +209,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         _fail(path, line, f"is not proper CSV: {error}")
 
 
-def _parse_jsonl(path: Path, text: str) -> _Table:
+def _parse_jsonl(path: Path, text: str) -> _Parsed:
     records = []
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
@@ -202,21 +224,7 @@ def _parse_jsonl(path: Path, text: str) -> _Table:
             _fail(path, line, 'is not a JSON object such as {"file_name": "1.png", "label": "cat"}')
         records.append((line, {key.strip(): value for key, value in record.items()}))
     columns = dict.fromkeys(key for _, record in records for key in record)
-    return _Table(tuple(columns), tuple(records))
-
-
-def _require(path: Path, table: _Table, column: str) -> None:
-    if column in table.columns:
-        return
-    found = ", ".join(table.columns)
-    hint = f"name one of them {column!r}; found: {found}"
-    if _is_csv(path) and len(table.columns) == 1:
-        for separator, word in ((";", "semicolons"), ("\t", "tabs")):
-            if separator in found:
-                hint = (
-                    f"its columns seem to be parted by {word}: save it with commas; found: {found}"
-                )
-    raise InputError(f"{path} has no column {column!r}", hint)
+    return tuple(columns), tuple(records)
 
 
 def _file_name(path: Path, line: int, record: _Record) -> str:

@@ -59,8 +59,9 @@ class TargetMapping(Document):
     """Which incorrect classes each class was bound to (method section 2).
 
     Attributes:
-        policy: Name of the target policy.
-        stages: Names of the stages, in order.
+        policy: Name of the target policy of the rounds; "search" where there were none, since the
+            textures are then chosen that mislead most, to whatever incorrect class.
+        stages: Names of the stages, in order: "search" before those of the policy.
         counts: stage -> true class -> incorrect class -> how many samples (pictures with its noise
             that were bound to it, and clean ones taken for it); zeros are left out.
         final: true class -> its most frequent target in the last stage.

@@ -1,5 +1,6 @@
 """A finished run that is to be extended: what it recorded, and what may not differ from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,21 +186,24 @@ def _is_same_setting(name: str, value: Any, known: dict[str, Any]) -> bool:
     recorded: Any = known.get(name)
     if name == "harden" and value == AUTO:
         return True  # of what that meant then, only the outcome is known
-    if name == "eps":
-        return bool(value["levels"] == recorded["levels"])
-    if name == "surrogate":
-        return _network(value) == _network(recorded)
-    if name == "weights":
-        files, before = (
-            {_network(of): file for of, file in it.items()} for it in (value, recorded)
-        )
-        return files == before
-    return bool(value == recorded)
+    if value is None or recorded is None:
+        return value is recorded
+    means = _MEANINGS.get(name, lambda value: value)
+    return bool(means(value) == means(recorded))
 
 
 def _network(text: str) -> BackboneName:
     """Return which network a name means, by what is published of it."""
     return with_tag(resolve(published_name(text)))
+
+
+_MEANINGS: dict[str, Callable[[Any], Any]] = {
+    "eps": lambda value: value["levels"],
+    "surrogate": _network,
+    "time_budget": lambda value: value["seconds"],
+    "weights": lambda value: {_network(name): file for name, file in value.items()},
+}
+"""What JSON values mean that have several spellings."""
 
 
 def _spelled(value: Any) -> str:

@@ -182,12 +182,19 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
 
     Raises:
         OutputError: If it was begun with other settings, naming each difference, or was extended
-            since.
+            since, or what it noted of itself is gone.
     """
     if existing is not Existing.RESUME:
         return False
-    before = StateFolder.of(output).read_run()
+    state = StateFolder.of(output)
+    before = state.read_run()
     if before is None:
+        if is_our_manifest(output / MANIFEST_NAME):
+            raise OutputError(
+                f"{state.run} is gone, so the finished run in {output} cannot be resumed",
+                "put that folder back where it was, or replace the output, with other noise, with "
+                "--overwrite",
+            )
         return False
     if before.extended:
         raise OutputError(

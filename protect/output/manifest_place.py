@@ -72,7 +72,7 @@ def settle_manifest(output: Path, wanted: Path | None) -> Path:
     Args:
         output: The output folder of a run that has been begun.
         wanted: The value of `--manifest`; None for where it was to lie before, at first beside the
-            pictures: a flag that is forgotten publishes nothing.
+            pictures: where a run is resumed, a flag that is forgotten publishes nothing.
 
     Returns:
         The file to write.

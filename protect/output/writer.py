@@ -100,7 +100,6 @@ class Writer:
         noise: Of all classes.
         seed: Of where in it each picture's lies.
         class_index: Class name -> row of the noise.
-        names: Source name -> output name.
         levels: The budget in whole 8-bit levels.
         max_pixels: Larger pictures are refused.
         rights: What the owner states on data mining; None for nothing.
@@ -110,7 +109,6 @@ class Writer:
     noise: Noise
     seed: int
     class_index: Mapping[str, int]
-    names: Mapping[str, str]
     levels: int
     max_pixels: int
     rights: Rights | None = None
@@ -145,10 +143,6 @@ class Writer:
         pixels = apply_noise(original.pixels, self._noise_of(sample))
         data = encode_png(pixels, original.alpha, original.icc_profile, self.rights)
         return Rendered(original, pixels, data)
-
-    def write(self, sample: Sample) -> ImageRecord:
-        """Write one picture under its name of `names`; see `publish`."""
-        return self.publish(sample, self.names[sample.name])
 
     def publish(self, sample: Sample, name: str) -> ImageRecord:
         """Write one picture and return what is true of the file on disk.

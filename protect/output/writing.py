@@ -12,7 +12,6 @@ from PIL import Image, ImageFile
 from safetensors.torch import load_file
 
 from protect.data.discover import Listing, Sample
-from protect.data.labels import rewrite_labels
 from protect.data.reading import Reading
 from protect.documents.manifest import ImageRecord
 from protect.events import Listener, StageAdvanced
@@ -22,6 +21,7 @@ from protect.output.writer import Writer
 from protect.system.files import sha256_of, sync_folders, write_atomically
 from protect.system.memory import working_memory
 from protect.system.parallel import ordered_map
+from protect.system.processes import place
 from protect.system.workers import Workers
 
 PICTURE_SECONDS = 1.5e-3
@@ -39,6 +39,7 @@ TRIALS_PER_THREAD = 4
 def write_pictures(
     writer: Writer,
     samples: Iterable[Sample],
+    names: Mapping[str, str],
     digests: Mapping[str, str],
     state: StateFolder,
     threads: int,
@@ -51,6 +52,7 @@ def write_pictures(
     Args:
         writer: Writes one picture.
         samples: The pictures.
+        names: Source name -> output name.
         digests: Source name -> digest of the original as it was read.
         state: Holds the journal.
         threads: That decode and encode.
@@ -61,12 +63,11 @@ def write_pictures(
         What is on disk, in the order of the samples.
     """
     journal = state.read_journal()
-    # Each with its name, as the names of all would be sent to every process.
     wishes = (
-        _Wish(sample, writer.names[sample.name], digests[sample.name], journal.get(sample.name))
+        _Wish(sample, names[sample.name], digests[sample.name], journal.get(sample.name))
         for sample in samples
     )
-    publish: Callable[[_Wish], ImageRecord] = _Publisher(replace(writer, names={}), state.patterns)
+    publish: Callable[[_Wish], ImageRecord] = _Publisher(writer, state.patterns)
     records = []
     with ExitStack() as stack:
         journalise = stack.enter_context(state.append_journal())
@@ -147,7 +148,8 @@ def processes_pay(samples: Sequence[Sample], reading: Reading, workers: int) -> 
     """
     needed = len(samples) * PICTURE_SECONDS + reading.n_levels(samples) * VALUE_SECONDS
     memory = working_memory(torch.device("cpu"))
-    has_room = memory is None or workers * PROCESS_BYTES < memory[1] / 2
+    in_all = workers * place().local_count
+    has_room = memory is None or in_all * PROCESS_BYTES < memory[1] / 2
     return workers > 1 and needed / workers > START_SECONDS and has_room
 
 
@@ -160,11 +162,16 @@ def seconds_to_write(writer: Writer, reading: Reading, threads: int) -> float:
         threads: That decode and encode.
     """
     tried = reading.samples[:: max(1, len(reading.samples) // (TRIALS_PER_THREAD * threads))]
+
+    def publish(numbered: tuple[int, Sample]) -> ImageRecord:
+        number, sample = numbered
+        return writer.publish(sample, f"{number}.png")
+
     try:
         # The first is slower, and would count as often as each tried one stands for others.
-        writer.write(tried[0])
+        publish((0, tried[0]))
         start = time.monotonic()
-        for _ in ordered_map(writer.write, tried, threads):
+        for _ in ordered_map(publish, enumerate(tried), threads):
             pass
         seconds = time.monotonic() - start
     finally:
@@ -190,19 +197,17 @@ def is_current(record: ImageRecord, label: str, digest: str, output: Path) -> bo
     )
 
 
-def write_labels(
-    listing: Listing, labels: Path | None, output: Path, images: Iterable[ImageRecord]
-) -> None:
-    """Copy a label file into the output, with the names of the published pictures.
+def write_labels(listing: Listing, output: Path, images: Iterable[ImageRecord]) -> None:
+    """Write the label table into the output, with the names of the published pictures.
+
+    It is the one that they were labelled by, though its file may have changed since.
 
     Args:
         listing: What was found in the source.
-        labels: The `--labels` table; None without one.
         output: The output folder.
         images: What was published.
     """
-    if listing.labels.file is None:
+    if listing.table is None or listing.labels.file is None:
         return
-    table = labels or listing.root / listing.labels.file
     names = {image.source: image.output for image in images}
-    write_atomically(output / listing.labels.file, rewrite_labels(table, names))
+    write_atomically(output / listing.labels.file, listing.table.renamed(names))

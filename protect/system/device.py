@@ -72,11 +72,12 @@ def choose_device(text: str, *, must_exist: bool = True) -> torch.device:
     return device
 
 
-def thread_count(workers: int | None) -> int:
+def thread_count(workers: int | None, processes: int = 1) -> int:
     """How many threads decode and encode pictures.
 
     Args:
         workers: The user's wish; None for one thread per CPU that this process may use, at most 8.
+        processes: That do so at the same time on this machine, and share its CPUs.
     """
     if workers is not None:
         return workers
@@ -84,7 +85,7 @@ def thread_count(workers: int | None) -> int:
         usable = len(os.sched_getaffinity(0))
     else:
         usable = os.cpu_count() or 1
-    return min(_MAX_THREADS, usable)
+    return max(1, min(_MAX_THREADS, usable // processes))
 
 
 def tool_facts(device: torch.device) -> dict[str, Any]:

@@ -117,10 +117,10 @@ def test_no_two_classes_share_a_texture(seed):
 def test_a_texture_that_is_always_to_be_chosen_is(texture):
     """Whichever, where three of eight are chosen."""
     shown, classes = shown_of(torch.linspace(0, 30, 8))
-    choice = choose([shown], classes, draws(), always=texture)
+    choice = choose([shown], classes, draws(), required=texture)
     assert texture in choice
     assert len(set(choice.tolist())) == CLASSES
-    assert torch.equal(choice, choose([shown], classes, draws(), always=texture))
+    assert torch.equal(choice, choose([shown], classes, draws(), required=texture))
 
 
 def broad_patterns(budget: int = BUDGET) -> ClassPatterns:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from protect.data.labels import Row, has_column, read_labels, rewrite_labels
+from protect.data.labels import LabelTable, Row
 from protect.errors import InputError
 
 
@@ -21,15 +21,15 @@ def table(folder: Path, content: str | bytes, name: str = "labels.csv") -> Path:
 
 def test_reads_rows_with_their_lines(tmp_path: Path) -> None:
     path = table(tmp_path, "file_name,label\na.png,cat\n\nb.png,dog\n")
-    assert read_labels(path) == (Row("a.png", "cat", 2), Row("b.png", "dog", 4))
+    assert LabelTable.read(path).rows() == (Row("a.png", "cat", 2), Row("b.png", "dog", 4))
 
 
 @pytest.mark.parametrize("label", ["NA", "None", "nan", "null", "True", "0001", "1e5", "N/A", "猫"])
 def test_labels_are_text_c37(tmp_path: Path, label: str) -> None:
     path = table(tmp_path, f"file_name,label\na.png,{label}\n")
-    assert read_labels(path)[0].label == label
+    assert LabelTable.read(path).rows()[0].label == label
     path = table(tmp_path, json.dumps({"file_name": "a.png", "label": label}), "labels.jsonl")
-    assert read_labels(path)[0].label == label
+    assert LabelTable.read(path).rows()[0].label == label
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_labels_are_text_c37(tmp_path: Path, label: str) -> None:
 )
 def test_file_names_become_posix_paths_c39(tmp_path: Path, spelling: str, name: str) -> None:
     path = table(tmp_path, f"file_name,label\n{spelling},cat\n")
-    assert read_labels(path)[0].file_name == name
+    assert LabelTable.read(path).rows()[0].file_name == name
 
 
 @pytest.mark.parametrize(
@@ -56,35 +56,35 @@ def test_paths_out_of_the_folder_are_refused_c39(tmp_path: Path, name: str, suff
     line = json.dumps({"file_name": name, "label": "cat"})
     content = f"file_name,label\n{name},cat\n" if suffix == ".csv" else line
     with pytest.raises(InputError, match="leads out of the picture folder"):
-        read_labels(table(tmp_path, content, f"labels{suffix}"))
+        LabelTable.read(table(tmp_path, content, f"labels{suffix}")).rows()
 
 
 def test_header_and_cells_are_stripped_and_a_bom_is_accepted(tmp_path: Path) -> None:
     path = table(tmp_path, "\ufeff file_name , label \r\n a.png ,  cat \r\n")
-    assert read_labels(path) == (Row("a.png", "cat", 2),)
-    assert has_column(path)
-    assert not has_column(path, "caption")
+    assert LabelTable.read(path).rows() == (Row("a.png", "cat", 2),)
+    assert LabelTable.read(path).has_column()
+    assert not LabelTable.read(path).has_column("caption")
 
 
 def test_quoted_cells_may_hold_commas_and_newlines(tmp_path: Path) -> None:
     path = table(tmp_path, 'file_name,label,text\n"a,1.png", "cat","x\ny"\nb.png,dog,\n')
-    assert read_labels(path) == (Row("a,1.png", "cat", 2), Row("b.png", "dog", 4))
+    assert LabelTable.read(path).rows() == (Row("a,1.png", "cat", 2), Row("b.png", "dog", 4))
 
 
 def test_another_label_column_may_be_named(tmp_path: Path) -> None:
     path = table(tmp_path, "file_name,label,breed\na.png,cat,manx\n")
-    assert read_labels(path, "breed")[0].label == "manx"
+    assert LabelTable.read(path).rows("breed")[0].label == "manx"
 
 
 def test_rows_that_say_the_same_twice_are_one_c39(tmp_path: Path) -> None:
     path = table(tmp_path, "file_name,label\na.png,cat\n./a.png,cat\n")
-    assert read_labels(path) == (Row("a.png", "cat", 2),)
+    assert LabelTable.read(path).rows() == (Row("a.png", "cat", 2),)
 
 
 def test_two_labels_for_one_picture_name_both_lines_c39(tmp_path: Path) -> None:
     path = table(tmp_path, "file_name,label\na.png,cat\nb.png,cat\na.png,dog\n")
     with pytest.raises(InputError, match=r"'cat' in line 2 and 'dog' in line 4"):
-        read_labels(path)
+        LabelTable.read(path).rows()
 
 
 def test_json_numbers_become_their_text_and_a_missing_label_is_empty(tmp_path: Path) -> None:
@@ -96,13 +96,15 @@ def test_json_numbers_become_their_text_and_a_missing_label_is_empty(tmp_path: P
         '{"file_name": "d.png", "label": null}',
         '{"file_name": "e.png", "label": "x\u2028y"}',
     ]
-    rows = read_labels(table(tmp_path, "\n".join(lines), "labels.jsonl"))
+    rows = LabelTable.read(table(tmp_path, "\n".join(lines), "labels.jsonl")).rows()
     assert [row.label for row in rows] == ["5", "true", "", "", "x\u2028y"]
     assert [row.line for row in rows] == [1, 2, 4, 5, 6]
 
 
 def test_a_short_csv_row_has_an_empty_label(tmp_path: Path) -> None:
-    assert read_labels(table(tmp_path, "file_name,label\na.png\n")) == (Row("a.png", "", 2),)
+    assert LabelTable.read(table(tmp_path, "file_name,label\na.png\n")).rows() == (
+        Row("a.png", "", 2),
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_a_short_csv_row_has_an_empty_label(tmp_path: Path) -> None:
 )
 def test_bad_csv_is_refused_by_line(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        read_labels(table(tmp_path, content))
+        LabelTable.read(table(tmp_path, content)).rows()
     assert "labels.csv" in caught.value.message
     assert caught.value.hint
 
@@ -144,12 +146,12 @@ def test_bad_csv_is_refused_by_line(tmp_path: Path, content: bytes, words: str) 
 def test_bad_jsonl_is_refused_by_line(tmp_path: Path, line: str, words: str) -> None:
     content = '{"file_name": "a.png", "label": "cat"}\n' + line
     with pytest.raises(InputError, match=words):
-        read_labels(table(tmp_path, content, "labels.jsonl"))
+        LabelTable.read(table(tmp_path, content, "labels.jsonl")).rows()
 
 
 def test_a_missing_column_lists_those_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'file_name'") as caught:
-        read_labels(table(tmp_path, "path,class\na.png,cat\n"))
+        LabelTable.read(table(tmp_path, "path,class\na.png,cat\n")).rows()
     assert "path, class" in caught.value.hint
 
 
@@ -157,20 +159,20 @@ def test_a_missing_column_lists_those_found(tmp_path: Path) -> None:
 def test_another_separator_is_named(tmp_path: Path, separator: str, word: str) -> None:
     content = f"file_name{separator}label\na.png{separator}cat\n"
     with pytest.raises(InputError) as caught:
-        read_labels(table(tmp_path, content))
+        LabelTable.read(table(tmp_path, content)).rows()
     assert word in caught.value.hint
 
 
 def test_missing_file_and_unknown_suffix_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        read_labels(tmp_path / "labels.csv")
+        LabelTable.read(tmp_path / "labels.csv").rows()
     with pytest.raises(InputError, match=r"neither \.csv nor \.jsonl"):
-        read_labels(table(tmp_path, "x", "labels.xlsx"))
+        LabelTable.read(table(tmp_path, "x", "labels.xlsx")).rows()
 
 
 def test_csv_is_rewritten_with_its_other_columns(tmp_path: Path) -> None:
     content = '\ufefffile_name,text,label\nsub\\a.jpg,"two, lines\nhere",0001\nb.jpg,x,NA\n'
-    written = rewrite_labels(table(tmp_path, content), {"sub/a.jpg": "sub/a.png"})
+    written = LabelTable.read(table(tmp_path, content)).renamed({"sub/a.jpg": "sub/a.png"})
     assert not written.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(io.StringIO(written.decode(), newline="")))
     assert rows == [["file_name", "text", "label"], ["sub/a.png", "two, lines\nhere", "0001"]]
@@ -180,7 +182,9 @@ def test_jsonl_is_rewritten_with_its_other_keys(tmp_path: Path) -> None:
     content = (
         '{"file_name": "./a.jpg", "label": 5, "box": [1, 2.5], "text": "猫"}\n{"file_name": "b"}\n'
     )
-    written = rewrite_labels(table(tmp_path, content, "metadata.jsonl"), {"a.jpg": "a.png"})
+    written = LabelTable.read(table(tmp_path, content, "metadata.jsonl")).renamed(
+        {"a.jpg": "a.png"}
+    )
     assert "猫" in written.decode()
     assert json.loads(written) == {"file_name": "a.png", "label": 5, "box": [1, 2.5], "text": "猫"}
 
@@ -196,14 +200,14 @@ def test_any_bytes_give_rows_or_an_input_error(tmp_path: Path, content: bytes, s
     for data in (content, start + content):
         path = table(tmp_path, data, f"labels{suffix}")
         try:
-            rows = read_labels(path)
+            rows = LabelTable.read(path).rows()
         except InputError:
             continue
         again = table(
             tmp_path,
-            rewrite_labels(path, {row.file_name: row.file_name for row in rows}),
+            LabelTable.read(path).renamed({row.file_name: row.file_name for row in rows}),
             f"again{suffix}",
         )
-        assert [(row.file_name, row.label) for row in read_labels(again)] == [
+        assert [(row.file_name, row.label) for row in LabelTable.read(again).rows()] == [
             (row.file_name, row.label) for row in rows
         ]

@@ -10,6 +10,7 @@ from cases.gallery import put, write
 from cases.ran import run
 from helpers import TINY, cli, write_colours
 from pictures import bomb, encoded, picture
+from safetensors.torch import load_file, save_file
 
 from protect import RunConfig
 from protect.bait import batches
@@ -121,7 +122,7 @@ def test_figures_are_those_of_the_run(tmp_path):
     assert found["outcome"] == "complete"
     assert found["classes"] == {"blue": 12, "red": 12}
     assert found["surrogate"] == ran.manifest["surrogate"]
-    assert found["size"] == ran.manifest["config"]["size"]
+    assert found["size"] == ran.manifest["config"]["worked_at"]
     room = found["room"]
     assert room["source"] == sum(path.stat().st_size for path in photos.rglob("*.png"))
     written = sum(path.stat().st_size for path in out.rglob("*.png"))
@@ -179,6 +180,25 @@ def test_a_run_to_resume_is_looked_at_and_left_alone(tmp_path):
     changed = foretell(photos, out, "--resume").result
     assert changed.exit_code == 2
     assert "a/1.png" in changed.stderr
+
+
+def test_of_a_run_to_resume_only_what_is_left_is_foretold(tmp_path, monkeypatch):
+    photos, out = good(tmp_path), tmp_path / "out"
+    whole = json.loads(foretell(photos, out, "--json").result.stdout)["duration"]
+    assert whole["write"] > 0
+    assert run(photos, out).result.exit_code == 0
+    left = json.loads(foretell(photos, out, "--resume", "--json").result.stdout)["duration"]
+    assert (left["rounds"], left["timed_rounds"], left["optimise"]) == (0, 0, 0)
+    assert left["write"] == 0
+    journal = tmp_path / "out.state" / "journal.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:1]))
+    progress = tmp_path / "out.state" / "progress.safetensors"
+    table = load_file(progress)
+    save_file(table | {"round": table["round"] - 1}, progress)
+    left = json.loads(foretell(photos, out, "--resume", "--json").result.stdout)["duration"]
+    assert (left["rounds"], left["timed_rounds"]) == (1, 1)
+    assert left["optimise"] > 0
+    assert left["write"] > 0
 
 
 @pytest.mark.parametrize(

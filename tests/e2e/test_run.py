@@ -18,6 +18,7 @@ from protect.bait.engine import Engine
 from protect.bait.pace import Pace
 from protect.config.choices import Existing
 from protect.console import Screen
+from protect.data.reading import read_pictures
 from protect.events import Event, Notice, StageAdvanced, StageStarted
 from protect.output.state_folder import StateFolder
 
@@ -370,6 +371,46 @@ def test_mixed_sizes_modes_and_formats_keep_their_shape(tmp_path):
     unchanged = [i["source"] for i in manifest["images"] if i["status"] == "unchanged"]
     assert result.exit_code == (1 if unchanged else 0)
     assert set(unchanged) <= {"blue/dot.png"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "metadata"])
+def test_a_table_that_changes_during_a_run_is_published_as_it_was_read(tmp_path, monkeypatch, kind):
+    """The pictures carry the noise of the classes that they had then."""
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    table = photos / "metadata.csv" if kind == "metadata" else tmp_path / "mine.csv"
+    before = ["file_name,label", *(f"{name},{name.partition('/')[0]}" for name in names)]
+    table.write_text("\n".join(before))
+    others = [(name, "blue" if name.startswith("red") else "red") for name in names]
+
+    def changes_it(*words, **settings):
+        table.write_text("\n".join(before[:1] + [f"{name},{other}" for name, other in others]))
+        return read_pictures(*words, **settings)
+
+    monkeypatch.setattr("protect.run.read_pictures", changes_it)
+    flags = ("--labels", table) if kind == "csv" else ()
+    assert cli("run", photos, "-o", tmp_path / "out", *FAST, *flags).exit_code == 0
+    published = tmp_path / "out" / ("metadata.csv" if kind == "metadata" else "labels.csv")
+    assert published.read_text().splitlines() == before
+    assert cli("check", tmp_path / "out").exit_code == 1
+    table.write_text("\n".join(before))
+    assert cli("check", tmp_path / "out").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_a_finished_run_without_its_private_state_is_not_made_anew_by_resume(tmp_path, words):
+    """Two publications with other noise show both by their difference."""
+    photos, out = write_colours(tmp_path / "photos", per_class=3), tmp_path / "out"
+    assert cli("run", photos, "-o", out, *FAST).exit_code == 0
+    (tmp_path / "out.state").rename(tmp_path / "aside")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    result = cli("run", photos, "-o", out, *FAST, "--resume", *words)
+    assert result.exit_code == 2
+    assert "run.json is gone" in result.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "out.state").exists()
+    (tmp_path / "aside").rename(tmp_path / "out.state")
+    assert cli("run", photos, "-o", out, *FAST, "--resume", *words).exit_code == 0
 
 
 @pytest.mark.parametrize("kind", ["csv", "metadata"])

@@ -17,6 +17,7 @@ from torch import Tensor
 from protect import RunConfig
 from protect.bait.patterns import BEND
 from protect.bait.textures import TILE
+from protect.errors import ConfigError
 from protect.noise import Noise
 from protect.system.device import generator
 
@@ -64,8 +65,9 @@ def test_the_search_takes_the_place_of_the_rounds_and_is_recorded(hardened):
     assert manifest["config"]["effort"]["rounds"] == 0
     assert len(manifest["bound"]) == 1
     mapping = manifest["target_mapping"]
+    assert (mapping["policy"], mapping["stages"]) == ("search", ["search"])
     assert set(mapping["final"]) == set(manifest["classes"])
-    for true, targets in mapping["counts"]["random"].items():
+    for true, targets in mapping["counts"]["search"].items():
         # In three views by two networks each.
         assert sum(targets.values()) == 6 * len(list((photos / true).iterdir()))
         assert true not in targets
@@ -86,6 +88,20 @@ def test_rounds_that_are_asked_for_are_done_after_the_search(hardened, tmp_path)
     searched = json.loads((out / "manifest.json").read_text())
     assert manifest["bound"][0] == searched["bound"][0]
     assert manifest["patterns"] != searched["patterns"]
+    mapping = manifest["target_mapping"]
+    assert (mapping["policy"], mapping["stages"]) == ("random", ["search", "random"])
+    assert mapping["counts"]["search"] == searched["target_mapping"]["counts"]["search"]
+    assert mapping["counts"]["random"] != mapping["counts"]["search"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"targets": "cyclic"}, {"targets": "curriculum"}, {"outer_steps": 3}]
+)
+def test_what_only_rounds_do_is_not_asked_of_a_search(settings):
+    with pytest.raises(ConfigError, match="belong to rounds"):
+        RunConfig(source="photos", harden=("jpeg",), **settings)
+    for other in ({"rounds": 2}, {"binding": "head"}, {"harden": ("grey",)}, {"harden": "auto"}):
+        RunConfig(source="photos", **{"harden": ("jpeg",)} | settings | other)
 
 
 def test_a_time_budget_has_no_rounds_to_plan(hardened, tmp_path):

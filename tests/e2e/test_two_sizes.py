@@ -83,7 +83,7 @@ def test_the_sizes_are_recorded_and_one_class_is_changed_by_one_level(done):
     assert record == (SIDE + BROAD_TILE - 1, SIDE + BROAD_TILE - 1)
     assert load_file(f"{out}.state/patterns.safetensors")["grid"].tolist() == [SIDE, SIDE]
     # In five views by two networks, and once more at the other size.
-    for true, targets in manifest["target_mapping"]["counts"]["random"].items():
+    for true, targets in manifest["target_mapping"]["counts"]["search"].items():
         assert sum(targets.values()) == 12 * len(list((photos / true).iterdir()))
     assert cli("check", out).exit_code == 0
 

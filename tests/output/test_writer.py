@@ -80,7 +80,6 @@ def writer_of_one(root: Path, max_pixels: int = 10_000) -> Writer:
         noise=Noise(torch.ones(1, 3, 8, 8), (8, 8)),
         seed=0,
         class_index={"a": 0},
-        names={"a/x.png": "a/x.png"},
         levels=8,
         max_pixels=max_pixels,
     )
@@ -114,4 +113,4 @@ def test_a_file_that_cannot_be_read_back_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("protect.output.writer.write_atomically", spoiled)
     with pytest.raises(BrokenPromiseError, match=r"out.a.x\.png cannot be decoded"):
-        writer.write(Sample(name="a/x.png", path=tmp_path / "a/x.png", label="a"))
+        writer.publish(Sample(name="a/x.png", path=tmp_path / "a/x.png", label="a"), "a/x.png")

@@ -15,6 +15,7 @@ from PIL import ImageFile
 from protect import run
 from protect.output import writing
 from protect.output.writing import processes_pay, seconds_to_write
+from protect.system.processes import Place
 
 
 def pays(count: int, side: int, workers: int) -> bool:
@@ -36,6 +37,9 @@ def test_processes_need_room(monkeypatch):
     monkeypatch.setattr(writing, "working_memory", lambda _: (0, 4 * 10**9))
     assert pays(10**6, 64, 6)
     assert not pays(10**6, 64, 7)
+    monkeypatch.setattr(writing, "place", lambda: Place(local_count=2))
+    assert pays(10**6, 64, 3)
+    assert not pays(10**6, 64, 4)
 
 
 @pytest.fixture
@@ -136,7 +140,7 @@ def test_a_slow_first_picture_does_not_count_as_often_as_each_tried_one_stands_f
     class SlowStart:
         folder, calls = tmp_path / "trial", 0
 
-        def write(self, sample):
+        def publish(self, sample, name):
             self.calls += 1
             time.sleep(0.5 if self.calls == 1 else 0.002)
 

@@ -79,6 +79,15 @@ def test_threads_follow_the_usable_cpus(
     assert thread_count(200) == 200
 
 
+@pytest.mark.parametrize(("processes", "expected"), [(1, 8), (4, 4), (8, 2), (16, 1), (32, 1)])
+def test_processes_that_work_at_the_same_time_share_the_cpus(
+    monkeypatch: pytest.MonkeyPatch, processes: int, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    assert thread_count(None, processes) == expected
+    assert thread_count(5, processes) == 5
+
+
 @pytest.mark.parametrize(("cpus", "expected"), [(None, 1), (3, 3), (64, 8)])
 def test_threads_follow_all_cpus_where_there_is_no_affinity(
     monkeypatch: pytest.MonkeyPatch, cpus: int | None, expected: int

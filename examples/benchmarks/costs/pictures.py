@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,23 @@ CASES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publishes a picture under its name, here or in another process.
+
+    Attributes:
+        writer: Writes it.
+        names: Source name -> output name.
+    """
+
+    writer: Writer
+    names: Mapping[str, str]
+
+    def __call__(self, sample: Sample) -> ImageRecord:
+        """Write one picture; see `Writer.publish`."""
+        return self.writer.publish(sample, self.names[sample.name])
+
+
 class Photos:
     """The files of a case, the tool that protects them, and a bare loop that does the same.
 
@@ -91,10 +108,10 @@ class Photos:
             noise=self.noise,
             seed=0,
             class_index={LABEL: 0},
-            names=output_names([sample.name for sample in self.samples]),
             levels=Eps.parse("8/255").levels,
             max_pixels=DEFAULT_MAX_PIXELS,
         )
+        self.publish = Publish(self.writer, output_names([sample.name for sample in self.samples]))
         self.fitting: dict[tuple[int, int], NDArray[np.int16]] = {}
         for sample in self.samples:
             picture = decode(sample.path)
@@ -108,7 +125,7 @@ class Photos:
 
     def write(self, threads: int = 1) -> None:
         """Do what a run does in its last stage, with the proof of every file."""
-        self._write_by(self.writer.write, threads)
+        self._write_by(self.publish, threads)
 
     def write_helped(self, workers: Workers[Sample, ImageRecord], threads: int) -> None:
         """Do the same in processes that have started."""
@@ -183,7 +200,7 @@ def _against_pillow(case: Case, photos: Photos, pairs: int) -> Iterator[Comparis
 
 def _with_two(case: Case, photos: Photos, pairs: int) -> Iterator[Comparison]:
     """Compare two threads, and two processes, with one thread."""
-    with Workers(photos.writer.write, 2) as workers:
+    with Workers(photos.publish, 2) as workers:
         photos.write_helped(workers, 2)  # they have started
         for what, two_do in (
             ("two threads", lambda: photos.write(2)),
