@@ -20,13 +20,13 @@ from protect.config.choices import Existing, OnError
 from protect.config.settings import RunConfig
 from protect.config.values import AUTO
 from protect.data.cache import cache_bytes, no_room
-from protect.data.discover import Listing, Sample, discover
+from protect.data.discover import Listing, Sample
 from protect.data.reading import Reading, require_pictures
 from protect.data.scan import scan_pictures
 from protect.documents.document import Network, Tool
 from protect.documents.dry_run import DryRun, Duration, Room
 from protect.errors import ConfigError, InputError, MachineError
-from protect.events import Listener, Notice, StageAdvanced, ignore, stage
+from protect.events import Listener, StageAdvanced, ignore, stage
 from protect.generation import (
     fit_batches,
     new_engine,
@@ -35,29 +35,22 @@ from protect.generation import (
     refuse_to_try_batches,
     saved_progress,
     search_sizes,
-    settle_harden,
     warn_of_size,
 )
 from protect.models.backbones import load_backbone, needs_download
 from protect.models.features import WithFeatures
-from protect.models.names import refuse_stray_weights
 from protect.noise import Noise
 from protect.output.folder import (
-    may_resume,
     refuse_bad_places,
-    refuse_occupied,
     require_same_pictures,
 )
-from protect.output.manifest_place import refuse_manifest_place
 from protect.output.quality import measure
 from protect.output.state_folder import StateFolder
 from protect.output.writer import Writer
 from protect.output.writing import PROCESS_BYTES, processes_pay
-from protect.run import new_writer, settings_of_bytes, settle_seed
+from protect.run import new_writer, prepare
 from protect.system.device import (
-    choose_device,
     generator,
-    make_deterministic,
     thread_count,
     tool_facts,
 )
@@ -117,19 +110,9 @@ def dry_run_folder(config: RunConfig, listener: Listener = ignore) -> DryRun:
 
     # 1. May the output be written, and which pictures are there? As a run asks.
     refuse_bad_places(config.source, config.output, config.labels)
-    device = choose_device(config.device)
+    ready = prepare(config, listener)
+    config, listing, device, resumed = ready.config, ready.listing, ready.device, ready.resumed
     threads = thread_count(config.workers)
-    make_deterministic()
-    refuse_stray_weights(config.weights, [config.surrogate])
-    if config.batch_size == AUTO and config.existing is not Existing.RESUME:
-        refuse_to_try_batches(device)
-    refuse_occupied(config.output, config.existing)
-    refuse_manifest_place(config)
-    listing = discover(config.source, config.labels)
-    for note in listing.notes:
-        listener(Notice(note, "warning"))
-    config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
-    resumed = may_resume(config.output, config.existing, settings_of_bytes(config, listing, device))
 
     # 2. Every picture is decoded.
     with stage("Reading images", len(listing.samples), listener) as read_clock:

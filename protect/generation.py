@@ -155,7 +155,10 @@ def _shown(preset: Preset) -> int:
 
 
 def pictures_to_search(config: RunConfig, classes: int) -> int:
-    """Return how many pictures a search draws of all classes; 0 where nothing is searched."""
+    """Return how many pictures a search draws at most, of all classes; 0 where it is none.
+
+    It is so many at one size; at two, no more are asked about than carry textures.
+    """
     if not config.textured:
         return 0
     each = searched_pictures(config, classes)
@@ -169,7 +172,8 @@ def settle_harden(config: RunConfig, classes: int, listener: Listener) -> RunCon
         ConfigError: If a search was asked for that the preset has no time for with so many classes.
     """
     if config.harden != AUTO:
-        pictures_to_search(config, classes)
+        if config.textured:
+            searched_pictures(config, classes)  # refuses what there is no time for
         return config
     by_rounds = config.model_copy(update={"harden": ()})
     if config.wants_rounds:

@@ -5,6 +5,7 @@ Each stage calls one function of the folder that owns it; read this file first.
 
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,24 +103,11 @@ def protect_folder(config: RunConfig, listener: Listener = ignore) -> Manifest:
 
 def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     """Do what the module says; of several processes, the first decides and the others follow."""
-    device = after_first(lambda: choose_device(config.device))
-    threads = thread_count(config.workers)
-    make_deterministic()
-    state = StateFolder.of(config.output)
-
     # 1. Which pictures, under which labels, and may the output be written?
-    refuse_stray_weights(config.weights, [config.surrogate])
-    if config.batch_size == AUTO and config.existing is not Existing.RESUME:
-        refuse_to_try_batches(device)
-    refuse_small_batches(config.effort.batch_size)
-    from_first(lambda: refuse_occupied(config.output, config.existing))
-    from_first(lambda: refuse_manifest_place(config))
-    listing = from_first(lambda: discover(config.source, config.labels))
-    for note in listing.notes:
-        listener(Notice(note, "warning"))
-    config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
-    settings = settings_of_bytes(config, listing, device)
-    resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
+    ready = prepare(config, listener)
+    config, listing, device, resumed = ready.config, ready.listing, ready.device, ready.resumed
+    threads = thread_count(config.workers)
+    state = StateFolder.of(config.output)
 
     # 2. Every picture is decoded once; what cannot be read stops the run before any compute.
     listener(PartStarted(1, 3))
@@ -173,7 +161,7 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
             from_first(
                 lambda: begin(
                     config.output,
-                    settings,
+                    ready.settings,
                     config.source,
                     config.labels,
                     listing.labels.file,
@@ -244,6 +232,47 @@ def _protect(config: RunConfig, started: float, listener: Listener) -> Manifest:
     if is_first():
         manifest.write(manifest_file)
     return from_first(lambda: manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is known before any picture is looked at.
+
+    Attributes:
+        config: Settings, of which nothing is left open.
+        listing: The pictures.
+        device: Where to compute.
+        settings: All that changes the published bytes.
+        resumed: Whether an earlier run goes on.
+    """
+
+    config: RunConfig
+    listing: Listing
+    device: torch.device
+    settings: dict[str, Any]
+    resumed: bool
+
+
+def prepare(config: RunConfig, listener: Listener) -> Ready:
+    """Find the pictures, and refuse all that can be refused without looking at one.
+
+    A run and its dry run begin with it.
+    """
+    device = after_first(lambda: choose_device(config.device))
+    make_deterministic()
+    refuse_stray_weights(config.weights, [config.surrogate])
+    if config.batch_size == AUTO and config.existing is not Existing.RESUME:
+        refuse_to_try_batches(device)
+    refuse_small_batches(config.effort.batch_size)
+    from_first(lambda: refuse_occupied(config.output, config.existing))
+    from_first(lambda: refuse_manifest_place(config))
+    listing = from_first(lambda: discover(config.source, config.labels))
+    for note in listing.notes:
+        listener(Notice(note, "warning"))
+    config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
+    settings = settings_of_bytes(config, listing, device)
+    resumed = from_first(lambda: may_resume(config.output, config.existing, settings))
+    return Ready(config, listing, device, settings, resumed)
 
 
 def settle_seed(config: RunConfig, listener: Listener) -> RunConfig:
