@@ -16,7 +16,7 @@ from protect.bait.record import pattern_digests
 from protect.bait.textures import TILE
 from protect.config.choices import OnError
 from protect.config.settings import RunConfig
-from protect.data.discover import Listing, discover
+from protect.data.discover import Listing, announce_listing, discover
 from protect.data.reading import require_readable
 from protect.data.walk import some_names
 from protect.documents.document import Tool
@@ -31,7 +31,7 @@ from protect.output.growth import (
     Plan,
     compare_source,
     make_plan,
-    new_copies_in_other_classes,
+    new_copies,
     refuse_foreign_files,
     refuse_other_source,
 )
@@ -75,8 +75,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
 
     # 2. What the source holds now. All of it is known to be good before anything is written.
     listing = discover(config.source, config.labels)
-    for note in listing.notes:
-        listener(Notice(note, "warning"))
+    announce_listing(listing, listener)
     _refuse_other_labels(listing, earlier)
     _refuse_new_classes(set(listing.classes) - earlier.manifest.classes.keys(), config)
     with stage("Comparing images", len(listing.samples), listener):
@@ -95,7 +94,7 @@ def _extend(config: RunConfig, listener: Listener) -> Manifest:
     plan = make_plan(looks, earlier)
     refuse_other_source(plan, earlier, config.source)
     refuse_foreign_files(plan, earlier)
-    notes = new_copies_in_other_classes(looks, earlier)
+    notes = new_copies(looks, earlier)
     changes = _changes(plan)
     _announce(plan, changes, notes, earlier, listener)
     if noise.patterns.shape[1] == 1:

@@ -34,12 +34,14 @@ class _Pair:
         source: Path of the original below its folder.
         output: Path of the copy below the protected folder.
         sha256: Of the copy as it was written; None where nobody noted it.
+        original: Of the original as it was read; None where nobody noted it.
     """
 
     label: str
     source: str
     output: str
-    sha256: str | None
+    sha256: str | None = None
+    original: str | None = None
 
 
 def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> PreviewReport:
@@ -76,7 +78,7 @@ def preview_folder(config: PreviewConfig, listener: Listener = ignore) -> Previe
         sheet=config.output.name,
         amplification=AMPLIFICATION,
         pairs=tuple(row.pair for row in rows),
-        notes=(*notes, *_changed(chosen, config.protected)),
+        notes=(*notes, *_changed(chosen, config.protected, originals)),
     )
 
 
@@ -90,7 +92,7 @@ def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path, int]:
     if to_pair_with is not None:
         originals = to_pair_with
         paired = pair_by_path(config.protected, originals).pairs
-        pairs = [_Pair(copy.label, one.name, copy.name, None) for copy, one in paired]
+        pairs = [_Pair(copy.label, one.name, copy.name) for copy, one in paired]
     else:
         recorded = find_source(config.protected, config.clean)
         if recorded is None:
@@ -100,7 +102,10 @@ def _pairs(config: PreviewConfig) -> tuple[list[_Pair], Path, int]:
         originals = recorded
         manifest = Manifest.read(find_manifest(config.protected, config.manifest))
         max_pixels = manifest.max_pixels
-        pairs = [_Pair(i.label, i.source, i.output, i.output_sha256) for i in manifest.images]
+        pairs = [
+            _Pair(image.label, image.source, image.output, image.output_sha256, image.source_sha256)
+            for image in manifest.images
+        ]
     return sorted(pairs, key=lambda pair: pair.source), originals, max_pixels
 
 
@@ -166,7 +171,9 @@ def _row(pair: _Pair, protected: Path, originals: Path, max_pixels: int) -> Row:
     return Row(said, (before, after, amplified(before, after)))
 
 
-def _changed(pairs: Sequence[_Pair], folder: Path) -> Iterator[str]:
+def _changed(pairs: Sequence[_Pair], protected: Path, originals: Path) -> Iterator[str]:
     for pair in pairs:
-        if pair.sha256 is not None and sha256_of(folder / pair.output) != pair.sha256:
+        if pair.sha256 is not None and sha256_of(protected / pair.output) != pair.sha256:
             yield f"{pair.output} is not the file that was written"
+        if pair.original is not None and sha256_of(originals / pair.source) != pair.original:
+            yield f"{originals / pair.source} is not the picture that was protected"

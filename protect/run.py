@@ -16,7 +16,7 @@ from protect.bait.record import pattern_digests, target_mapping
 from protect.config.choices import Existing, OnError
 from protect.config.settings import GUESSED_BELOW, INDIFFERENT, PLACES, SECRET, RunConfig
 from protect.config.values import AUTO
-from protect.data.discover import Listing, discover
+from protect.data.discover import Listing, announce_listing, discover
 from protect.data.reading import read_pictures, require_pictures
 from protect.documents.document import Tool
 from protect.documents.manifest import Manifest, Timing
@@ -45,6 +45,7 @@ from protect.output.folder import (
     may_resume,
     only_run,
     refuse_bad_places,
+    refuse_class_names,
     refuse_occupied,
 )
 from protect.output.manifest_place import refuse_manifest_place, settle_manifest
@@ -267,8 +268,8 @@ def prepare(config: RunConfig, listener: Listener) -> Ready:
     from_first(lambda: refuse_occupied(config.output, config.existing))
     from_first(lambda: refuse_manifest_place(config))
     listing = from_first(lambda: discover(config.source, config.labels))
-    for note in listing.notes:
-        listener(Notice(note, "warning"))
+    announce_listing(listing, listener)
+    from_first(lambda: refuse_class_names(listing))
     config = settle_harden(settle_seed(config, listener), len(listing.classes), listener)
     settings = settings_of_bytes(config, listing, device)
     resumed = from_first(lambda: may_resume(config.output, config.existing, settings))

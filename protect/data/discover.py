@@ -6,7 +6,7 @@ refused with a reason, or counted by kind. Never opens a picture.
 
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,9 +14,14 @@ from protect.data.labels import FILE_COLUMN, LABEL_COLUMN, LabelTable
 from protect.data.walk import Walk, printable_name, some_names
 from protect.documents.manifest import Labels, Refused
 from protect.errors import InputError
+from protect.events import Listener, Notice
 
 _METADATA_TABLES = ("metadata.csv", "metadata.jsonl")
 _METADATA_PARQUET = "metadata.parquet"
+_SPLITS = frozenset({
+    "train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout",
+})  # fmt: skip
+"""Folders of these names are parts of a data set and no classes, if there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
             else "give a folder of JPEG, PNG, WebP or TIFF pictures",
             [*notes, *map(str, walk.refused)],
         )
+    notes.extend(_unused_tables(walk, table))
     if table is None:
         samples, refused = _label_by_folder(walk, notes)
     else:
@@ -114,6 +120,15 @@ def discover(root: Path, labels: Path | None = None) -> Listing:
         labels=origin,
         table=table,
     )
+
+
+def announce_listing(listing: Listing, listener: Listener) -> None:
+    """Say what there is to know of a folder, and what was passed over."""
+    for note in listing.notes:
+        listener(Notice(note, "warning"))
+    if listing.ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in listing.ignored.items())
+        listener(Notice(f"passed over, as no pictures: {kinds}"))
 
 
 def _tables_in(root: Path, walk: Walk, labels: Path | None) -> set[str]:
@@ -151,14 +166,56 @@ def _find_table(
     return None, Labels(kind="folders")
 
 
+def _unused_tables(walk: Walk, table: LabelTable | None) -> Iterator[str]:
+    """Say which label tables lie deeper in the folder, where they label nothing."""
+    deeper = [
+        name for name in walk.others if PurePosixPath(name).name in _METADATA_TABLES and "/" in name
+    ]
+    if table is not None:
+        deeper = [name for name in deeper if walk.root / name != table.path]
+    if deeper:
+        yield f"label tables below the folder itself are not used or copied: {some_names(deeper)}"
+
+
+def _require_class_folders(root: Path, pictures: Sequence[str]) -> Iterator[str]:
+    """Refuse folders that are the splits of a data set; say so where they might be no classes.
+
+    Args:
+        root: The folder.
+        pictures: Names below it.
+
+    Raises:
+        InputError: If all first folders are called as splits are.
+    """
+    folders: dict[str, set[str]] = {}
+    for name in pictures:
+        first, _, rest = name.partition("/")
+        folders.setdefault(first, set()).add(rest.partition("/")[0] if "/" in rest else "")
+    names = sorted(folders)
+    if len(names) > 1 and {name.lower() for name in names} <= _SPLITS:
+        raise InputError(
+            f"{root} holds the splits {some_names(names)} of a data set, which are no classes",
+            "protect each by itself, or only the one to train on, such as "
+            f"{shlex.quote(str(root / names[-1]))}",
+        )
+    shared = set.intersection(*folders.values()) if len(names) > 1 else set()
+    if len(shared) > 1 and "" not in set.union(*folders.values()):
+        yield (
+            f"the classes are the first folders ({some_names(names)}), and each holds the same "
+            f"ones ({some_names(sorted(shared))}); if those are the classes, give a label table"
+        )
+
+
 def _label_by_folder(walk: Walk, notes: list[str]) -> tuple[list[Sample], list[Refused]]:
     if not any("/" in name for name in walk.pictures):
         raise InputError(
             f"labels are missing: the pictures lie directly in {walk.root}",
-            f"put each into a folder named after its class ({walk.root}/cat/1.jpg), or give "
-            f"--labels labels.csv with the columns {FILE_COLUMN},{LABEL_COLUMN}",
+            f"put each into a folder named after its class ({walk.root}/cat/1.jpg), or list them "
+            f"in {walk.root}/metadata.csv, with the columns {FILE_COLUMN},{LABEL_COLUMN} (`protect "
+            "run` takes any such file with --labels)",
             [*notes, *map(str, walk.refused)],
         )
+    notes.extend(_require_class_folders(walk.root, [name for name in walk.pictures if "/" in name]))
     samples: list[Sample] = []
     refused: list[Refused] = []
     for name in walk.pictures:

@@ -233,7 +233,11 @@ def _file_name(path: Path, line: int, record: _Record) -> str:
         _fail(path, line, f"has no {FILE_COLUMN}")
     plain = posixpath.normpath(name)
     if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain) or plain.split("/")[0] == "..":
-        _fail(path, line, f"leads out of the picture folder: {name}")
+        _fail(
+            path,
+            line,
+            f"leads out of the picture folder: {name} (names are relative to that folder)",
+        )
     return plain
 
 

@@ -1,6 +1,6 @@
 """The reading stage of a run: pick the working size, decode every picture once, list what fails."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def read_pictures(
     samples = tuple(listing.samples[row] for row in pictures.rows)
     every = sorted(listing.refused + refused, key=lambda item: item.source)
     origins = {sample.name: file for sample, file in zip(listing.samples, files, strict=True)}
-    notes = tuple(copies_in_other_classes(samples, origins))
+    notes = tuple(copies(samples, lambda sample: origins[sample.name].pixels_sha256))
     announce(notes, files, listener)
     return Reading(pictures, samples, tuple(every), grid, sizes.working, sizes.room, origins, notes)
 
@@ -142,15 +142,40 @@ def choose_sizes(
     return Sizes(working, room, kept, choose_grid(probed, kept))
 
 
-def copies_in_other_classes(samples: Iterable[Sample], origins: Mapping[str, Origin]) -> list[str]:
-    """Say which pictures lie in several classes: one of the labels is wrong."""
+def copies(samples: Iterable[Sample], digest: Callable[[Sample], str]) -> list[str]:
+    """Say which pictures are there several times.
+
+    In several classes one of the labels is wrong; in one class their noises differ all the same.
+
+    Args:
+        samples: Pictures, sorted.
+        digest: Tells by what they are the same.
+    """
     first: dict[str, Sample] = {}
     pairs = []
     for sample in samples:
-        other = first.setdefault(origins[sample.name].pixels_sha256, sample)
-        if other.label != sample.label:
-            pairs.append(f"{other.name} and {sample.name}")
-    return [f"the same picture lies in two classes: {some_names(pairs)}"] if pairs else []
+        other = first.setdefault(digest(sample), sample)
+        if other is not sample:
+            pairs.append((other, sample))
+    return notes_on_copies(pairs)
+
+
+def notes_on_copies(pairs: Iterable[tuple[Sample, Sample]]) -> list[str]:
+    """Say what is wrong with pairs of the same picture."""
+    of_classes: list[str] = []
+    of_a_class: list[str] = []
+    for one, other in pairs:
+        found = of_a_class if one.label == other.label else of_classes
+        found.append(f"{one.name} and {other.name}")
+    notes = []
+    if of_classes:
+        notes.append(f"the same picture lies in two classes: {some_names(of_classes)}")
+    if of_a_class:
+        notes.append(
+            "the same picture lies in a class twice, and gets other noise each time, which an "
+            f"average of the two shows less of; keep one: {some_names(of_a_class)}"
+        )
+    return notes
 
 
 def announce(notes: Iterable[str], files: Collection[Origin], listener: Listener) -> None:

@@ -7,7 +7,7 @@ from protect.data.reading import (
     Reading,
     announce,
     choose_sizes,
-    copies_in_other_classes,
+    copies,
 )
 from protect.documents.manifest import Refused
 from protect.errors import ImageRefused
@@ -73,7 +73,7 @@ def scan_pictures(
         max_pixels=max_pixels,
         listener=lambda _: None,
     )
-    notes = tuple(copies_in_other_classes(samples, origins))
+    notes = tuple(copies(samples, lambda sample: origins[sample.name].pixels_sha256))
     announce(notes, origins.values(), listener)
     return Reading(
         pictures=pictures,

@@ -25,7 +25,7 @@ UNREADABLE_SUFFIXES = frozenset({
     ".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp", ".bpg", ".qoi", ".psd", ".psb", ".xcf",
     ".tga", ".pcx", ".dds", ".exr", ".pfm", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef",
     ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".rwl", ".raf", ".pef", ".srw", ".x3f", ".3fr",
-    ".iiq", ".erf", ".kdc", ".dcr", ".mrw",
+    ".iiq", ".erf", ".kdc", ".dcr", ".mrw", ".ico", ".icns", ".sgi", ".ras",
 })
 """Pictures all the same: left out with a reason, so that none looks protected."""
 # fmt: on

@@ -67,7 +67,8 @@ class DryRun(Document):
         classes: Class -> pictures that can be protected.
         labels: Where the labels come from.
         refused: Pictures that cannot be protected, with the reason.
-        ignored: Kind of file (hidden, or a suffix) -> how many files are passed over.
+        ignored: Kind of file (a suffix, or hidden, where a folder with all in it counts as one) ->
+            how many are passed over.
         notes: Warnings that the run would give.
         size: Side in pixels at which the surrogate would see the pictures.
         surrogate: The network; None where its weights are not here yet, or for a refused run.

@@ -188,7 +188,8 @@ class Manifest(Document):
             textures were searched, the share of clean pictures that heads took for others is first.
         images: One record per published picture, sorted by source.
         refused: Pictures left out, with the reason.
-        ignored: Kind of file (hidden, or a suffix) -> how many files were passed over.
+        ignored: Kind of file (a suffix, or hidden, where a folder with all in it counts as one) ->
+            how many were passed over.
         notes: Further warnings of the run.
         timing: Seconds by stage of the run, without extensions.
         processes: How many shared the work; another number gives the same noise up to rounding.

@@ -9,6 +9,7 @@ from typing import Any
 
 from protect.config.choices import Existing
 from protect.config.settings import SECRET
+from protect.data.discover import Listing
 from protect.data.walk import printable_name
 from protect.documents.manifest import MANIFEST_NAME
 from protect.errors import ConfigError, InputError, MachineError, OutputError
@@ -64,6 +65,22 @@ def refuse_bad_places(source: Path, output: Path, labels: Path | None = None) ->
             )
 
 
+def refuse_class_names(listing: Listing) -> None:
+    """Stop where a class folder would be published where a file of this tool is.
+
+    Raises:
+        InputError: If so.
+    """
+    ours = {MANIFEST_NAME, *filter(None, [listing.labels.file])}
+    for first in {sample.name.partition("/")[0] for sample in listing.samples}:
+        if first.lower() in ours:
+            raise InputError(
+                f"{listing.root / first} has the name of a file that protect writes beside the "
+                "pictures",
+                "rename this folder",
+            )
+
+
 def refuse_occupied(output: Path, existing: Existing) -> None:
     """Stop where the output holds something and the user did not say what to do about it.
 
@@ -74,6 +91,10 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
     state = StateFolder.of(output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file", "choose a folder with -o")
+    if output.is_symlink() and not output.exists():
+        raise OutputError(
+            f"the output {output} is a link that leads nowhere", "choose a folder with -o"
+        )
     for file in (*state.files, output / MANIFEST_NAME):
         if file.is_dir():
             raise OutputError(
@@ -219,6 +240,8 @@ def may_resume(output: Path, existing: Existing, settings: Mapping[str, Any]) ->
 
 def difference(name: str, was: str, now: str) -> str:
     """Say how a setting differs from a run's; logs may be public, so a secret is not spelled."""
+    if name == "pictures":
+        return "pictures: not the same names with the same classes as then"
     return f"{name}: is not that of the run" if name in SECRET else f"{name}: was {was}, is {now}"
 
 
@@ -256,7 +279,8 @@ def require_same_pictures(output: Path, digests: Mapping[str, str]) -> None:
 
 def _or_extend(output: Path) -> str:
     finished = manifest_of(output).exists()
-    return "; for pictures that were added or changed since, add --extend" if finished else ""
+    how = "give --extend in place of --resume"
+    return f"; for pictures that were added or changed since, {how}" if finished else ""
 
 
 def begin(

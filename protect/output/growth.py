@@ -9,6 +9,7 @@ from pathlib import Path
 
 from protect.data.decode import decode
 from protect.data.discover import Sample
+from protect.data.reading import notes_on_copies
 from protect.data.walk import some_names
 from protect.documents.manifest import ImageRecord, Refused
 from protect.errors import ImageRefused, InputError, OutputError
@@ -177,19 +178,33 @@ def refuse_foreign_files(plan: Plan, earlier: EarlierRun) -> None:
         )
 
 
-def new_copies_in_other_classes(looks: Iterable[Look], earlier: EarlierRun) -> list[str]:
-    """Say which new files lie in another class too, to the byte: one of the labels is wrong."""
+def new_copies(looks: Sequence[Look], earlier: EarlierRun) -> list[str]:
+    """Say which new files are others too, to the byte, or were published under another name."""
     before = {(image.source, image.source_sha256) for image in earlier.images.values()}
+    names = {look.sample.name for look in looks}
+    gone = {
+        image.source_sha256: image.source
+        for image in earlier.images.values()
+        if image.source not in names
+    }
     first: dict[str, Sample] = {}
-    pairs = []
+    pairs, renamed = [], []
     for is_new in (False, True):
         for look in looks:
             if look.refusal or ((look.sample.name, look.digest) not in before) is not is_new:
                 continue
             other = first.setdefault(look.digest, look.sample)
-            if is_new and other.label != look.sample.label:
-                pairs.append(f"{other.name} and {look.sample.name}")
-    return [f"the same picture lies in two classes: {some_names(pairs)}"] if pairs else []
+            if is_new and other is not look.sample:
+                pairs.append((other, look.sample))
+            if is_new and look.digest in gone:
+                renamed.append(f"{gone[look.digest]}, now {look.sample.name}")
+    notes = notes_on_copies(pairs)
+    if renamed:
+        notes.append(
+            "pictures that were published under other names get other noise, which an average with "
+            f"their old copies shows less of; keep their names: {some_names(renamed)}"
+        )
+    return notes
 
 
 def _leaving(published: Iterable[str], earlier: EarlierRun) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from protect.data.discover import Listing, discover
+from protect.data.discover import Listing, announce_listing, discover
 from protect.errors import InputError
+from protect.events import Event, Notice
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
 needs_byte_names = pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
@@ -63,6 +64,78 @@ def test_other_files_are_counted_by_kind(tmp_path: Path) -> None:
     listing = discover(fill(tmp_path, *TWO, "README", "a.TXT", "cat/b.txt", "cat/c.svg"))
     assert listing.ignored == {".svg": 1, ".txt": 2, "no suffix": 1}
     assert list(listing.ignored) == sorted(listing.ignored)
+
+
+@pytest.mark.parametrize(
+    "folders", [("train", "test"), ("Train", "VAL", "test"), ("training", "validation")]
+)
+@pytest.mark.parametrize("labels", [False, True])
+def test_the_splits_of_a_data_set_are_no_classes(tmp_path: Path, folders, labels):
+    """Each picture would get the noise of its split, whatever its class."""
+    for folder in folders:
+        fill(tmp_path, *((f"{folder}/1.png", f"{folder}/2.png") if labels else ()))
+        fill(tmp_path, f"{folder}/cat/1.png", f"{folder}/dog/1.png")
+    if labels:
+        rows = "".join(
+            f"{folder}/{n}.png,cat\n{folder}/cat/1.png,dog\n" for folder in folders for n in (1, 2)
+        )
+        table = tmp_path / folders[0] / "metadata.csv"
+        table.write_text("file_name,label\n1.png,cat\n2.png,dog\n")
+    with pytest.raises(InputError, match="holds the splits") as caught:
+        discover(tmp_path)
+    assert str(tmp_path / sorted(folders)[-1]) in caught.value.hint
+    if labels:
+        assert names(discover(tmp_path / folders[0])) == ["1.png", "2.png"]
+        table.rename(tmp_path / "metadata.csv")
+        (tmp_path / "metadata.csv").write_text("file_name,label\n" + rows)
+        assert discover(tmp_path).classes == ("cat", "dog")
+    else:
+        assert discover(tmp_path / folders[0]).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("site1/cat/1.png", "site1/dog/1.png", "site2/cat/1.png", "site2/dog/1.png"), True),
+        (("a/x/1.png", "b/x/1.png"), False),
+        (("a/x/1.png", "a/y/1.png", "b/x/1.png"), False),
+        (("a/x/1.png", "a/y/1.png", "a/1.png", "b/x/1.png", "b/y/1.png"), False),
+        (("train/1.png", "car/1.png"), False),
+        (("train/cat/1.png", "train/dog/1.png", "ship/1.png"), False),
+    ],
+)
+def test_folders_that_may_be_no_classes_are_said_to_be_taken_for_some(tmp_path: Path, files, said):
+    listing = discover(fill(tmp_path, *files))
+    assert listing.classes == tuple(sorted({name.partition("/")[0] for name in files}))
+    assert [note for note in listing.notes if "cat, dog" in note] == list(listing.notes)
+    assert bool(listing.notes) is said
+
+
+@pytest.mark.parametrize("table", ["metadata.csv", "metadata.jsonl"])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_label_table_deeper_in_the_folder_is_named(tmp_path: Path, table: str, used: bool):
+    fill(tmp_path, *TWO, f"cat/{table}")
+    if used:
+        (tmp_path / "metadata.csv").write_text("file_name,label\ncat/1.png,x\ndog/1.png,y\n")
+    (note,) = discover(tmp_path).notes
+    assert note == f"label tables below the folder itself are not used or copied: cat/{table}"
+
+
+def test_a_label_table_that_is_named_may_lie_anywhere(tmp_path: Path) -> None:
+    table = fill(tmp_path, *TWO) / "cat" / "metadata.csv"
+    table.write_text("file_name,label\ncat/1.png,x\ndog/1.png,y\n")
+    listing = discover(tmp_path, table)
+    assert (listing.classes, listing.notes) == (("x", "y"), ())
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    said: list[Event] = []
+    announce_listing(discover(fill(tmp_path, *TWO)), said.append)
+    assert said == []
+    fill(tmp_path, "a.txt", "b.txt", ".x", "cat/metadata.csv")
+    announce_listing(discover(tmp_path), said.append)
+    assert said[0].severity == "warning"
+    assert said[1] == Notice("passed over, as no pictures: 1 .csv, 2 .txt, 1 hidden")
 
 
 def test_suffixes_count_in_any_letter_case_c05(tmp_path: Path) -> None:

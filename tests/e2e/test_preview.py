@@ -196,3 +196,14 @@ def test_names_of_any_script_and_large_pictures_are_drawn(tmp_path):
         assert image.width < 4 * LARGEST_SIDE
         assert image.height < 3 * LARGEST_SIDE
         assert (192, 192, 192) in {colour for _, colour in image.getcolors(1 << 20)}
+
+
+def test_an_original_that_is_another_picture_is_said_to_be(done):
+    other = done.root / "other"
+    shutil.copytree(done.photos, other)
+    Image.new("RGB", (32, 32)).save(other / "blue" / "0.png")
+    result = cli("preview", done.protected, "-o", done.root / "x.png", "--clean", other)
+    assert result.exit_code == 0
+    said = "".join(result.stdout.split())
+    assert "blue/0.pngisnotthepicturethatwasprotected" in said
+    assert said.count("isnotthepicture") == 1

@@ -397,6 +397,53 @@ def test_a_table_that_changes_during_a_run_is_published_as_it_was_read(tmp_path,
     assert cli("check", tmp_path / "out").exit_code == 0
 
 
+@pytest.mark.parametrize("change", ["added", "removed", "moved"])
+def test_resume_says_in_words_that_other_pictures_are_there(tmp_path, change):
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    assert cli("run", photos, "-o", tmp_path / "out", *FAST).exit_code == 0
+    file = photos / "red" / "1.png"
+    if change == "added":
+        shutil.copy(file, photos / "red" / "new.png")
+    elif change == "removed":
+        file.unlink()
+    else:
+        file.rename(photos / "blue" / "new.png")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, "--resume")
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 2
+    assert "pictures: not the same names with the same classes as then" in said
+    assert "give --extend in place of --resume" in said
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+@pytest.mark.parametrize("name", ["manifest.json", "Manifest.JSON"])
+def test_a_class_with_the_name_of_the_manifest_is_refused_before_any_work(tmp_path, words, name):
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    (photos / "red").rename(photos / name)
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, *words)
+    assert result.exit_code == 2
+    assert "has the name of a file that protect writes" in " ".join(result.stderr.split())
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--overwrite",), ("--resume",)])
+def test_an_output_that_is_a_link_to_nowhere_is_refused_before_any_work(tmp_path, words):
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST, *words)
+    assert result.exit_code == 2
+    assert "leads nowhere" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+
+
+def test_a_picture_that_lies_in_a_class_twice_is_said_to_show_more_of_itself(tmp_path):
+    photos = write_colours(tmp_path / "photos", per_class=3)
+    shutil.copy(photos / "red" / "1.png", photos / "red" / "copy.png")
+    result = cli("run", photos, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0
+    assert "keep one: red/1.png and red/copy.png" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_a_finished_run_without_its_private_state_is_not_made_anew_by_resume(tmp_path, words):
     """Two publications with other noise show both by their difference."""

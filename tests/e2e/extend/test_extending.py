@@ -277,6 +277,20 @@ def test_many_new_pictures_call_for_another_verification(
     assert ("was made for 12 pictures, and 6 are new" in result.stderr) is said
 
 
+def test_a_picture_under_another_name_gets_other_noise_and_that_is_said(done: Done):
+    before = (done.out / "b/2.png").read_bytes()
+    (done.photos / "b/2.png").rename(done.photos / "b/renamed.png")
+    shutil.copy(done.photos / "b/1.png", done.photos / "b/twice.png")
+    result = done.extend()
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "published under other names get other noise" in said
+    assert "keep their names: b/2.png, now b/renamed.png" in said
+    assert "lies in a class twice" in said
+    assert "keep one: b/1.png and b/twice.png" in said
+    assert (done.out / "b/renamed.png").read_bytes() != before
+
+
 def test_a_file_that_lies_in_another_class_already_is_said_and_recorded(done: Done):
     shutil.copy(done.photos / "b/2.png", done.photos / "c/again.png")
     result = done.extend()

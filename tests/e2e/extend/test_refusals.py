@@ -290,3 +290,17 @@ def test_while_another_run_writes_there_it_is_refused(done: Done):
     assert result.exit_code == 2
     assert "another run is writing" in result.stderr
     assert done.extend().exit_code == 0
+
+
+def test_an_extended_run_without_its_manifest_is_not_sent_round_in_circles(done: Done):
+    add(done, "a/new.png", seed=7)
+    assert done.extend().exit_code == 0
+    kept = (done.out / "manifest.json").read_bytes()
+    (done.out / "manifest.json").unlink()
+    result = done.extend()
+    assert result.exit_code == 2
+    assert "manifest.json is missing" in " ".join(result.stderr.split())
+    assert "put it back from a copy" in " ".join(result.stderr.split())
+    assert "--resume" not in result.stderr
+    (done.out / "manifest.json").write_bytes(kept)
+    assert done.extend().exit_code == 0
