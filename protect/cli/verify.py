@@ -176,8 +176,9 @@ def verify(
     """Train backbones on the protected pictures, attack the noise, and judge what they learned.
 
     A control goes through the same on the originals; both are tested on clean pictures. Exits with
-    0 only if every cell retained at most --max-retained of its control's learning. Finished
-    trainings are kept in PROTECTED.state/verify, so that an interrupted verification goes on.
+    0 only if every cell retained at most --max-retained of its control's learning, on average of
+    the classes, and with --every-class of each. Finished trainings are kept in
+    PROTECTED.state/verify, so that an interrupted verification goes on.
 
     Shards on machines without a common disk: copy the files of that folder together before --merge.
     Each is named by what was trained, so that none replaces another. The exit status of a shard is
