@@ -93,7 +93,7 @@ def refuse_occupied(output: Path, existing: Existing) -> None:
         raise OutputError(f"the output {output} is a file", "choose a folder with -o")
     if output.is_symlink() and not output.exists():
         raise OutputError(
-            f"the output {output} is a link that leads nowhere", "choose a folder with -o"
+            f"the output {output} is a symbolic link that leads nowhere", "choose a folder with -o"
         )
     for file in (*state.files, output / MANIFEST_NAME):
         if file.is_dir():
