@@ -1,6 +1,6 @@
 """The reading stage of a run: pick the working size, decode every picture once, list what fails."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def read_pictures(
     samples = tuple(listing.samples[row] for row in pictures.rows)
     every = sorted(listing.refused + refused, key=lambda item: item.source)
     origins = {sample.name: file for sample, file in zip(listing.samples, files, strict=True)}
-    notes = tuple(copies(samples, lambda sample: origins[sample.name].pixels_sha256))
+    notes = tuple(copies(samples, origins))
     announce(notes, files, listener)
     return Reading(pictures, samples, tuple(every), grid, sizes.working, sizes.room, origins, notes)
 
@@ -142,19 +142,15 @@ def choose_sizes(
     return Sizes(working, room, kept, choose_grid(probed, kept))
 
 
-def copies(samples: Iterable[Sample], digest: Callable[[Sample], str]) -> list[str]:
+def copies(samples: Iterable[Sample], origins: Mapping[str, Origin]) -> list[str]:
     """Say which pictures are there several times.
 
     In several classes one of the labels is wrong; in one class their noises differ all the same.
-
-    Args:
-        samples: Pictures, sorted.
-        digest: Tells by what they are the same.
     """
     first: dict[str, Sample] = {}
     pairs = []
     for sample in samples:
-        other = first.setdefault(digest(sample), sample)
+        other = first.setdefault(origins[sample.name].pixels_sha256, sample)
         if other is not sample:
             pairs.append((other, sample))
     return notes_on_copies(pairs)

@@ -73,7 +73,7 @@ def scan_pictures(
         max_pixels=max_pixels,
         listener=lambda _: None,
     )
-    notes = tuple(copies(samples, lambda sample: origins[sample.name].pixels_sha256))
+    notes = tuple(copies(samples, origins))
     announce(notes, origins.values(), listener)
     return Reading(
         pictures=pictures,

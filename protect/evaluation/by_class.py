@@ -13,7 +13,7 @@ from protect.evaluation.verdict import (
     compared,
     of_pictures,
     overall,
-    ratio_interval,
+    share_retained,
 )
 
 MOST_NAMES = 3
@@ -46,9 +46,8 @@ def class_shares(
         retained = low = high = None
         verdict: Verdict = "inconclusive"
         if full.low > floor:
-            gained, learned = got.above(floor), full.above(floor)
-            retained = max(0.0, gained.value / learned.value)
-            low, high = ratio_interval(gained, learned)
+            share = share_retained(got, full, floor)
+            retained, low, high = share.value, share.low, share.high
             if n_test >= FEWEST_OF_A_CLASS:
                 verdict = compared(low, high, max_retained)
         shares.append(

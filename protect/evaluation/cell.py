@@ -137,9 +137,12 @@ def run_cell(
     floor = max([chance, *([_mean_final(alone)] if alone else [])])
     class_index = bench.pictures.material.class_index
     n_train, n_test = len(bench.pictures.material.originals), len(bench.pictures.material.test)
+    best_protected, best_control = (
+        [learned.best for learned in arm] for arm in (protected, control)
+    )
     judgement = judge(
-        [learned.best.accuracy for learned in protected],
-        [learned.best.accuracy for learned in control],
+        [answers.accuracy for answers in best_protected],
+        [answers.accuracy for answers in best_control],
         chance=chance,
         floor=floor,
         n_test=n_test,
@@ -149,8 +152,8 @@ def run_cell(
     )
     classes = class_shares(
         sorted(class_index, key=class_index.__getitem__),
-        [learned.best for learned in protected],
-        [learned.best for learned in control],
+        best_protected,
+        best_control,
         [learned.epochs[-1] for learned in alone],
         config.max_retained,
     )

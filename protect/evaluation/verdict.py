@@ -212,9 +212,8 @@ def judge(
             f"the control may have learned nothing: {full.value:.1%}, with a 95 % interval that "
             f"reaches down to the floor ({floor:.1%}); try more test pictures, or more seeds"
         )
-    gained, learned = got.above(floor), full.above(floor)
-    retained = max(0.0, gained.value / learned.value)
-    low, high = ratio_interval(gained, learned)
+    share = share_retained(got, full, floor)
+    retained, low, high = share.value, share.low, share.high
     verdict = compared(low, high, max_retained)
     if verdict == "pass" and doubt:
         verdict, reason = "inconclusive", f"retained {retained:.2f}, but {doubt}"
@@ -229,6 +228,19 @@ def judge(
             "few to tell"
         )
     return Judgement(retained, low, high, verdict, reason)
+
+
+def share_retained(got: Estimate, full: Estimate, floor: float) -> Estimate:
+    """Return what share of what `full` is above the floor `got` is above it, at least 0.
+
+    Args:
+        got: After training on the protected pictures.
+        full: After training on the originals; its interval is above `floor`.
+        floor: Without the protected pictures.
+    """
+    gained, learned = got.above(floor), full.above(floor)
+    low, high = ratio_interval(gained, learned)
+    return Estimate(low, max(0.0, gained.value / learned.value), high)
 
 
 def compared(low: float, high: float, max_retained: float) -> Verdict:

@@ -150,13 +150,13 @@ def read_earlier(output: Path) -> EarlierRun:
             f"put {state.path} back beside the folder, or protect everything anew with --overwrite",
         )
     file = manifest_of(output)
-    if not file.exists() and record.extended:
-        raise OutputError(
-            f"{file} is missing, and without it nothing is known of what was published",
-            "put it back from a copy, or protect everything anew, with other noise, with "
-            "--overwrite",
-        )
     if not file.exists():
+        if record.extended:
+            raise OutputError(
+                f"{file} is missing, and without it nothing is known of what was published",
+                "put it back from a copy, or protect everything anew, with other noise, with "
+                "--overwrite",
+            )
         raise OutputError(
             f"the run in {output} was not finished, so it cannot be extended",
             "finish it with --resume and the flags of that run",
